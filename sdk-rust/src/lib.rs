@@ -1,0 +1,1 @@
+//! Write an Outrigger plugin in Rust.

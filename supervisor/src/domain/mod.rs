@@ -1,0 +1,12 @@
+//! Contracts of the supervisor: names, states, policies, errors, and traits for the outside.
+//!
+//! Pure: no file, clock, process or task, and no generated type. Every other layer may use this one.
+
+pub mod guard;
+pub mod hook;
+pub mod ids;
+pub mod launch;
+pub mod rights;
+pub mod settings;
+pub mod spec;
+pub mod store;

@@ -1,0 +1,3 @@
+//! Outrigger runs agent plugins as child processes: supervised, fenced, and reclaimed when they fail.
+
+pub mod domain;
