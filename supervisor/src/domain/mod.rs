@@ -2,10 +2,13 @@
 //!
 //! Pure: no file, clock, process or task, and no generated type. Every other layer may use this one.
 
+pub mod backoff;
+pub mod failure;
 pub mod guard;
 pub mod hook;
 pub mod ids;
 pub mod launch;
+pub mod lifecycle;
 pub mod rights;
 pub mod settings;
 pub mod spec;
