@@ -5,6 +5,7 @@
 pub mod guard;
 pub mod hook;
 pub mod ids;
+pub mod json;
 pub mod launch;
 pub mod rights;
 pub mod settings;
