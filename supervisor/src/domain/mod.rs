@@ -7,6 +7,7 @@ pub mod failure;
 pub mod guard;
 pub mod hook;
 pub mod ids;
+pub mod json;
 pub mod launch;
 pub mod lifecycle;
 pub mod rights;
