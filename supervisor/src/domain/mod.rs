@@ -8,6 +8,7 @@ pub mod guard;
 pub mod hook;
 pub mod ids;
 pub mod json;
+pub mod keys;
 pub mod launch;
 pub mod lifecycle;
 pub mod rights;
