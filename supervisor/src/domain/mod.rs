@@ -7,6 +7,8 @@ pub mod hook;
 pub mod ids;
 pub mod json;
 pub mod launch;
+pub mod names;
+pub mod quota;
 pub mod rights;
 pub mod settings;
 pub mod spec;
