@@ -11,6 +11,8 @@ pub mod json;
 pub mod keys;
 pub mod launch;
 pub mod lifecycle;
+pub mod names;
+pub mod quota;
 pub mod rights;
 pub mod settings;
 pub mod spec;
