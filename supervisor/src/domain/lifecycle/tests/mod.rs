@@ -87,6 +87,14 @@ impl Life {
         self.machine.state()
     }
 
+    /// What is left of Waiting.
+    fn wait_left(&self) -> Option<Duration> {
+        match *self.state() {
+            State::Waiting { not_before } => Some(not_before - self.now),
+            _ => None,
+        }
+    }
+
     /// A plugin that serves as generation 1 and never failed.
     fn serving() -> Self {
         let mut life = Self::new();
