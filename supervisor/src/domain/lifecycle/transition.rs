@@ -240,7 +240,8 @@ impl Lifecycle {
                 return turn.emit(Effect::Refuse(Refusal::Closing));
             }
             State::Quarantined { .. } if !reset => return turn.emit(Effect::Refuse(Refusal::Quarantined)),
-            State::Waiting { .. } | State::Stopped | State::Quarantined { .. } => self.launch_now(turn),
+            State::Waiting { .. } => self.launch_now(turn),
+            State::Stopped | State::Quarantined { .. } => self.launch_when_gone(turn),
             State::Draining { then: then @ (Then::Stop | Then::Launch) } => *then = Then::Launch,
             State::Starting { .. } | State::Ready { .. } => {}
         }
@@ -276,7 +277,8 @@ impl Lifecycle {
     fn restart(&mut self, turn: &mut Turn<'_>) {
         match &mut self.state {
             State::Starting { .. } | State::Ready { .. } => self.retire(StopHow::Drain(None), Then::Launch, turn),
-            State::Waiting { .. } | State::Stopped => self.launch_now(turn),
+            State::Waiting { .. } => self.launch_now(turn),
+            State::Stopped => self.launch_when_gone(turn),
             State::Draining { then: then @ (Then::Stop | Then::Launch) } => *then = Then::Launch,
             State::Quarantined { .. } => turn.emit(Effect::Refuse(Refusal::Quarantined)),
             State::Draining { then: Then::Close } | State::Closed => turn.emit(Effect::Refuse(Refusal::Closing)),
@@ -366,7 +368,7 @@ impl Lifecycle {
                 Then::Close => self.state = State::Closed,
                 Then::Launch => self.launch_now(turn),
             },
-            State::Quarantined { probe_at: Some(probe_at) } if probe_at <= turn.now => self.launch_now(turn),
+            State::Quarantined { probe_at: Some(probe_at) } if probe_at <= turn.now => self.launch_when_gone(turn),
             State::Waiting { .. }
             | State::Starting { .. }
             | State::Ready { .. }
@@ -390,6 +392,15 @@ impl Lifecycle {
     /// Launches as soon as no killed tree is left; `settle` does it.
     fn launch_now(&mut self, turn: &Turn<'_>) {
         self.state = State::Waiting { not_before: turn.now };
+    }
+
+    /// Launches as soon as nothing of it is left, be it killed or draining.
+    fn launch_when_gone(&mut self, turn: &Turn<'_>) {
+        self.state = if self.leaving.is_empty() {
+            State::Waiting { not_before: turn.now }
+        } else {
+            State::Draining { then: Then::Launch }
+        };
     }
 
     fn serve(&mut self, generation: Generation, turn: &Turn<'_>) {
