@@ -1,3 +1,6 @@
 //! Outrigger runs agent plugins as child processes: supervised, fenced, and reclaimed when they fail.
 
 pub mod domain;
+pub mod process;
+
+pub use process::keeper_main;
