@@ -4,3 +4,6 @@ pub mod config;
 pub mod domain;
 pub mod service;
 pub mod transport;
+pub mod process;
+
+pub use process::keeper_main;
