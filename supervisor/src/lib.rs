@@ -2,8 +2,13 @@
 
 pub mod config;
 pub mod domain;
-pub mod service;
-pub mod transport;
+mod launcher;
 pub mod process;
+mod service;
+pub mod store;
+mod supervisor;
+pub mod transport;
 
 pub use process::keeper_main;
+pub use service::Report;
+pub use supervisor::{Options, StartError, Supervisor};

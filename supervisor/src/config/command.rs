@@ -104,7 +104,8 @@ mod tests {
     fn programs_without_a_slash_are_on_the_fixed_path() {
         let resolved = resolve(&["sh".to_owned(), "-c".to_owned()], Path::new("/"), Path::new("/")).expect("sh exists");
         assert!(Path::new(&resolved[0]).is_absolute() && resolved[0].ends_with("/sh"), "{resolved:?}");
-        let missing = resolve(&["no-such-program-here".to_owned()], Path::new("/"), Path::new("/")).expect_err("missing");
+        let missing =
+            resolve(&["no-such-program-here".to_owned()], Path::new("/"), Path::new("/")).expect_err("missing");
         assert_eq!(missing.message, "is not a program on the PATH");
     }
 }

@@ -36,11 +36,7 @@ pub struct Config {
 /// # Errors
 /// The file cannot be read, is not TOML, has a key at its top that is not known, or its `[supervisor]` is wrong. What is
 /// wrong with one plugin is not an error: that plugin is [`Entry::Broken`].
-pub fn load(
-    path: &Path,
-    state_dir: &Path,
-    remembered: &dyn Fn(&Path) -> Option<PluginId>,
-) -> Result<Config, Problems> {
+pub fn load(path: &Path, state_dir: &Path, remembered: &dyn Fn(&Path) -> Option<PluginId>) -> Result<Config, Problems> {
     let of_file = |message: String, right: &str| Problems(vec![Problem::of_file(path, message, right)]);
     let text = match file::read_trusted(path, operator::MAX_BYTES, Keep::Unchanged) {
         Ok(text) => text,
@@ -124,10 +120,8 @@ impl Draft {
 /// after its package, with a number where that is taken, so that it can be shown and guards what it last guarded.
 fn name(drafts: &[Draft], remembered: &dyn Fn(&Path) -> Option<PluginId>) -> Vec<Name> {
     let mut owners: HashMap<PluginId, First> = HashMap::new();
-    let wanted: Vec<_> = drafts
-        .iter()
-        .map(|draft| draft.id().cloned().or_else(|| remembered(&draft.package_dir)))
-        .collect();
+    let wanted: Vec<_> =
+        drafts.iter().map(|draft| draft.id().cloned().or_else(|| remembered(&draft.package_dir))).collect();
     let first: Vec<_> = drafts
         .iter()
         .zip(&wanted)

@@ -308,7 +308,10 @@ fn read_guard(node: &Node<'_>) -> Option<Guard> {
     let policy = table.get("policy").map_or(Some(false), |node| {
         let policy = node.boolean()?;
         if policy && hook != Hook::BeforeToolCall {
-            node.fail(&format!("is set, but `{}` has no policies", hook.name()), "false, or hook = \"before_tool_call\"");
+            node.fail(
+                &format!("is set, but `{}` has no policies", hook.name()),
+                "false, or hook = \"before_tool_call\"",
+            );
             return None;
         }
         Some(policy)

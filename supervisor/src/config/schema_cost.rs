@@ -98,11 +98,7 @@ fn dialect_name(uri: &str) -> &str {
 }
 
 /// Refuses identifiers below the root, which would change what references mean, and gathers regular expressions.
-fn refuse_identifiers<'s>(
-    value: &'s Value,
-    is_root: bool,
-    patterns: &mut BTreeSet<&'s str>,
-) -> Result<(), CostError> {
+fn refuse_identifiers<'s>(value: &'s Value, is_root: bool, patterns: &mut BTreeSet<&'s str>) -> Result<(), CostError> {
     match value {
         Value::Object(members) => {
             if !is_root && members.get("$id").is_some_and(Value::is_string) {
@@ -315,7 +311,9 @@ fn percent_decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         let escaped = (byte == b'%').then(|| after.get(..2)).flatten();
-        let decoded = escaped.and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let decoded = escaped
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         bytes.push(decoded.unwrap_or(byte));
         rest = if decoded.is_some() { &after[2..] } else { after };
     }

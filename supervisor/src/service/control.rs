@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::body::Body;
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 use tower::Service as _;
 
@@ -189,11 +189,4 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-}
-
-/// Health of one socket: serving, for its service and as a whole.
-pub(crate) async fn health(service: &'static str) -> (HealthServer<impl Health>, tonic_health::server::HealthReporter) {
-    let (reporter, server) = tonic_health::server::health_reporter();
-    reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
-    (server, reporter)
 }

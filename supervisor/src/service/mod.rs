@@ -28,6 +28,8 @@ mod registration;
 mod registry;
 mod runtime_service;
 mod runtimes;
+#[expect(clippy::module_inception, reason = "the file that puts the services together")]
+mod service;
 mod session;
 mod slots;
 mod status;
@@ -36,3 +38,6 @@ mod tool_gate;
 mod view;
 mod watchdog;
 mod wire;
+
+pub use service::Report;
+pub(crate) use service::{Service, ServiceParts};
