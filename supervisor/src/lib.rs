@@ -1,5 +1,6 @@
 //! Outrigger runs agent plugins as child processes: supervised, fenced, and reclaimed when they fail.
 
+pub mod cli;
 pub mod config;
 pub mod domain;
 mod launcher;

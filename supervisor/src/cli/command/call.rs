@@ -1,0 +1,109 @@
+//! `call`: one hook of one plugin, for debugging.
+
+use std::io::Read;
+use std::time::Duration;
+
+use outrigger_proto::admin::v1 as admin;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::Context;
+use crate::cli::args::CallArgs;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::json;
+use crate::cli::terminal::{BAD, GOOD, WARN};
+use crate::cli::text::{duration, safe};
+use crate::cli::view::handler::Report;
+use crate::cli::view::hook_result;
+
+/// Longest event and context together (§14).
+const MAX_PAYLOAD_BYTES: u64 = 3 << 20;
+
+#[derive(Serialize)]
+struct Document {
+    /// What the plugin answered. `null`: it declined, or only completed.
+    result: Value,
+    report: Option<Report>,
+}
+
+/// Invokes a hook. Exit code 5 where the plugin said no, 4 where it did not answer.
+pub(in crate::cli) async fn call(context: &mut Context<'_>, args: CallArgs) -> Result<Exit, Failure> {
+    let request = admin::InvokePluginHookRequest {
+        plugin_id: args.plugin,
+        handler_id: args.handler.unwrap_or_default(),
+        hook: args.hook as i32,
+        event_json: read_object("--event", &args.event)?.into(),
+        context_json: args
+            .context
+            .as_deref()
+            .map_or(Ok(Vec::new()), |context| read_object("--context", context))?
+            .into(),
+        tool_name: args.tool.unwrap_or_default(),
+        canary: args.canary,
+    };
+    let mut client = context.admin().await?;
+    let answer = context.wait(client.invoke_plugin_hook(request)).await?;
+    let report = answer.report.map(Report::from);
+    let outcome = report.as_ref().map(|report| report.outcome.clone()).unwrap_or_default();
+    let blocked = hook_result::block(answer.result.as_ref());
+    let exit = match outcome.as_str() {
+        "deny" => Exit::Denied,
+        "error" | "timeout" | "absent" => Exit::Plugin,
+        _ if blocked.is_some() => Exit::Denied,
+        _ => Exit::Done,
+    };
+    let result = answer.result.map_or(Value::Null, hook_result::value);
+    let document = Document { result, report };
+    if context.global.json {
+        context.document(&document)?;
+        return Ok(exit);
+    }
+    if let Some(report) = &document.report {
+        let style = match exit {
+            Exit::Done => GOOD,
+            Exit::Denied => WARN,
+            _ => BAD,
+        };
+        let word = context.terminal.paint(style, safe(&report.outcome));
+        let elapsed = report.elapsed_us.map(Duration::from_micros).map(duration).unwrap_or_default();
+        let message = report.message.as_deref().map(|message| format!(": {}", safe(message))).unwrap_or_default();
+        context.line(format!(
+            "{}/{} {word} in {elapsed}{message}",
+            safe(&report.plugin_id),
+            safe(&report.handler_id)
+        ))?;
+    }
+    match &document.result {
+        Value::Null => context.line("no opinion")?,
+        result => context.line(json::document(result))?,
+    }
+    Ok(exit)
+}
+
+/// A JSON object: as given, from `@FILE`, or from standard input for `-`.
+fn read_object(option: &str, given: &str) -> Result<Vec<u8>, Failure> {
+    let wrong = |what: String| Failure::new(Exit::Usage, what);
+    let text = match given.strip_prefix('@') {
+        Some(path) => read(std::fs::File::open(path), path).map_err(wrong)?,
+        None if given == "-" => read(Ok(std::io::stdin().lock()), "standard input").map_err(wrong)?,
+        None => given.as_bytes().to_vec(),
+    };
+    match serde_json::from_slice::<Value>(&text) {
+        Ok(Value::Object(_)) => Ok(text),
+        Ok(_) => Err(wrong(format!("{option} is JSON, but not an object"))
+            .remedy(format!("for instance {option} '{{\"toolName\":\"exec\",\"params\":{{\"command\":\"ls\"}}}}'"))),
+        Err(error) => Err(wrong(format!("{option} is not JSON: {error}"))),
+    }
+}
+
+fn read<R: Read>(source: std::io::Result<R>, name: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    source
+        .and_then(|source| source.take(MAX_PAYLOAD_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("{name} cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_PAYLOAD_BYTES {
+        return Err(format!("{name} is longer than {MAX_PAYLOAD_BYTES} bytes"));
+    }
+    Ok(bytes)
+}

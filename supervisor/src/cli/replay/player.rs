@@ -1,0 +1,224 @@
+//! Plays one recorded hook after the other on an attached [`RuntimeClient`].
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::{Duration, Instant};
+
+use outrigger_proto::runtime::v1 as runtime;
+use outrigger_proto::types::v1 as types;
+use serde_json::{Map, Value};
+
+use super::runtime_client::{Identity, InvokeError, RuntimeClient};
+use super::trace::Call;
+use crate::cli::connection::Runtime;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::domain::hook::Hook;
+
+/// What a call may take beyond what the supervisor said, for the way there and back.
+const WAY: Duration = Duration::from_secs(5);
+/// Hooks that have calls of their own in the contract and cannot be invoked as hooks.
+const NOT_INVOCABLE: [Hook; 3] = [Hook::AgentTurnPrepare, Hook::HeartbeatPromptContribution, Hook::BeforeAgentFinalize];
+/// Members of events that hold the conversation, which travels apart and only if it is wanted.
+const CONVERSATION: [&str; 2] = ["messages", "historyMessages"];
+
+/// What becomes of the recorded pauses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    /// None is kept.
+    None,
+    /// Each is kept, this many times as fast.
+    Scaled(f64),
+    /// Each is kept up to this length.
+    AtMost(Duration),
+}
+
+impl Pace {
+    /// The pause before a call that was recorded at `at`. The first has none.
+    pub(crate) fn gap(self, before: Option<Duration>, at: Duration) -> Duration {
+        let recorded = before.map_or(Duration::ZERO, |before| at.saturating_sub(before));
+        match self {
+            Self::None => Duration::ZERO,
+            Self::AtMost(most) => recorded.min(most),
+            // A pause beyond a day is not waited for by anybody; the bound keeps the arithmetic sound.
+            Self::Scaled(speed) => Duration::try_from_secs_f64(recorded.as_secs_f64() / speed)
+                .unwrap_or(Duration::MAX)
+                .min(Duration::from_secs(86_400)),
+        }
+    }
+}
+
+/// What became of a recorded hook.
+#[derive(Debug)]
+pub(crate) enum Played {
+    /// No plugin wants it: no call was made.
+    NotWanted,
+    /// It was answered.
+    Answered {
+        /// What the plugins made of it.
+        outcome: Box<runtime::HookOutcome>,
+        /// Time from the call to the answer, as the runtime sees it.
+        elapsed: Duration,
+    },
+    /// It was not answered. What a guard guards is blocked then.
+    Failed {
+        /// Why.
+        error: InvokeError,
+        /// A guard guards it.
+        blocked: bool,
+    },
+}
+
+/// A runtime that lives from recorded hooks.
+pub(crate) struct Player {
+    client: RuntimeClient,
+    /// Put before run ids: a run that has ended is never used again, and the same trace can be played twice.
+    incarnation: u64,
+    announced: HashSet<String>,
+}
+
+impl Player {
+    /// Attaches as a new incarnation that calls these hooks.
+    pub(crate) async fn attach(client: Runtime, hooks: BTreeSet<Hook>) -> Result<Self, Failure> {
+        let random = getrandom::u64()
+            .map_err(|error| Failure::new(Exit::Failed, format!("this system gives no random numbers: {error}")))?;
+        let incarnation = random.max(1);
+        let identity = Identity {
+            software: concat!("outrigger replay ", env!("CARGO_PKG_VERSION")).to_owned(),
+            incarnation,
+            served_hooks: hooks.into_iter().filter(|hook| !NOT_INVOCABLE.contains(hook)).collect(),
+        };
+        let client = RuntimeClient::attach(client, identity).await?;
+        Ok(Self { client, incarnation, announced: HashSet::new() })
+    }
+
+    /// Waits, and takes in what plugins want meanwhile.
+    pub(crate) async fn pause(&mut self, length: Duration) {
+        self.client.idle(length).await;
+    }
+
+    /// The supervisor is there.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.client.is_attached()
+    }
+
+    /// Plays one call.
+    pub(crate) async fn play(&mut self, call: &Call) -> Result<Played, Failure> {
+        let tool = call.tool_name();
+        let trigger = trigger(call);
+        let interest = self.client.interest(call.hook, &tool, trigger).filter(|_| !NOT_INVOCABLE.contains(&call.hook));
+        let Some(interest) = interest else { return Ok(Played::NotWanted) };
+        let fail_closed = interest.fail_closed;
+        let wants_messages = interest.wants_messages;
+        let longest = interest.max_duration.and_then(|length| Duration::try_from(length).ok());
+        let limit = longest.unwrap_or(call.hook.row().timeout).saturating_add(WAY);
+
+        let session = session(call);
+        let new = session.as_ref().filter(|session| !self.announced.contains(&session.key));
+        if let Some(new) = new.filter(|_| self.client.is_attached()) {
+            self.client.announce(new.clone()).await?;
+            self.announced.insert(new.key.clone());
+        }
+        let invocation = self.invocation(call, tool, trigger, session, wants_messages);
+        let begin = Instant::now();
+        Ok(match self.client.invoke(invocation, limit).await {
+            Ok(outcome) => Played::Answered { outcome: Box::new(outcome), elapsed: begin.elapsed() },
+            Err(error) => Played::Failed { error, blocked: fail_closed },
+        })
+    }
+
+    fn invocation(
+        &self,
+        call: &Call,
+        tool_name: String,
+        trigger: types::Trigger,
+        session: Option<types::SessionRef>,
+        wants_messages: bool,
+    ) -> runtime::HookInvocation {
+        let run_id = call.text("runId").map(|id| format!("{:016x}-{id}", self.incarnation));
+        let mut event = call.event.clone();
+        let mut context = call.context.clone();
+        let conversation = CONVERSATION.iter().filter_map(|member| event.remove(*member)).next();
+        for object in [&mut event, &mut context] {
+            if let (Some(id), Some(Value::String(recorded))) = (&run_id, object.get_mut("runId")) {
+                recorded.clone_from(id);
+            }
+        }
+        runtime::HookInvocation {
+            hook: call.hook as i32,
+            event_json: json(&Value::Object(event)),
+            context_json: json(&Value::Object(context)),
+            messages_json: conversation.filter(|_| wants_messages).map(|messages| json(&messages)).unwrap_or_default(),
+            session,
+            run: run_id.map(|id| types::RunRef { handle: String::new(), id }),
+            tool_name,
+            tool_call_id: call.text("toolCallId").unwrap_or_default().to_owned(),
+            trigger: trigger as i32,
+            trace: trace_context(&call.context),
+            report_handlers: true,
+            ..runtime::HookInvocation::default()
+        }
+    }
+}
+
+fn json(value: &Value) -> bytes::Bytes {
+    value.to_string().into_bytes().into()
+}
+
+fn session(call: &Call) -> Option<types::SessionRef> {
+    let text = |member| call.text(member).unwrap_or_default().to_owned();
+    Some(types::SessionRef {
+        handle: String::new(),
+        key: call.text("sessionKey")?.to_owned(),
+        id: text("sessionId"),
+        agent_id: text("agentId"),
+        runtime_id: String::new(),
+    })
+}
+
+fn trigger(call: &Call) -> types::Trigger {
+    match call.text("trigger") {
+        Some("user") => types::Trigger::User,
+        Some("heartbeat") => types::Trigger::Heartbeat,
+        Some("cron") => types::Trigger::Cron,
+        _ => types::Trigger::Unspecified,
+    }
+}
+
+/// The recorded trace as a W3C `traceparent`, where all of its parts are there.
+fn trace_context(context: &Map<String, Value>) -> Option<types::TraceContext> {
+    let trace = context.get("trace")?.as_object()?;
+    let part = |member: &str, length: usize| {
+        let text = trace.get(member)?.as_str()?;
+        (text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
+    };
+    let (trace_id, span_id, flags) = (part("traceId", 32)?, part("spanId", 16)?, part("traceFlags", 2)?);
+    Some(types::TraceContext { traceparent: format!("00-{trace_id}-{span_id}-{flags}"), tracestate: String::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_cut_or_scaled() {
+        let at = Duration::from_millis;
+        assert_eq!(Pace::AtMost(at(300)).gap(None, at(9_000)), at(0));
+        assert_eq!(Pace::AtMost(at(300)).gap(Some(at(8_000)), at(9_000)), at(300));
+        assert_eq!(Pace::AtMost(at(300)).gap(Some(at(8_900)), at(9_000)), at(100));
+        assert_eq!(Pace::Scaled(4.0).gap(Some(at(8_000)), at(9_000)), at(250));
+        assert_eq!(Pace::Scaled(1e-300).gap(Some(at(8_000)), at(9_000)), Duration::from_secs(86_400));
+        assert_eq!(Pace::Scaled(1.0).gap(Some(at(9_000)), at(8_000)), at(0), "a clock that was set back");
+        assert_eq!(Pace::None.gap(Some(at(8_000)), at(9_000)), at(0));
+    }
+
+    #[test]
+    fn a_trace_context_has_all_parts_or_is_none() {
+        let whole = serde_json::json!({ "trace": {
+            "traceId": "a773044f043f6b9d751060ee817b2938", "spanId": "3eeafde80b292cfe", "traceFlags": "01" } });
+        let context = trace_context(whole.as_object().expect("an object")).expect("a context");
+        assert_eq!(context.traceparent, "00-a773044f043f6b9d751060ee817b2938-3eeafde80b292cfe-01");
+        let part =
+            serde_json::json!({ "trace": { "traceId": "a773", "spanId": "3eeafde80b292cfe", "traceFlags": "01" } });
+        assert_eq!(trace_context(part.as_object().expect("an object")), None);
+    }
+}
