@@ -79,7 +79,8 @@ mod tests {
         let directory = File::open(&long).expect("the directory");
         let bound = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join("host.sock");
         let listener = UnixListener::bind(bound).expect("a socket");
-        let (dialled, accepted) = tokio::join!(dial(&long.join("host.sock")), listener.accept());
+        let socket = long.join("host.sock");
+        let (dialled, accepted) = tokio::join!(dial(&socket), listener.accept());
         dialled.expect("connected");
         accepted.expect("accepted");
     }

@@ -1,19 +1,21 @@
 //! What a plugin is welcomed with, and the start of both sides.
 
+use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use outrigger_proto::plugin::v1::host_service_server::HostServiceServer;
 use outrigger_proto::plugin::v1::plugin_service_server::PluginServiceServer;
 use outrigger_proto::plugin::v1::{LaunchReason, OwnedSession, VerdictReason, Welcome};
 use outrigger_proto::types::v1::{Limits, ProtocolRange, ScopeGrant, Tier};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::UnixListener;
 use tokio::process::Command;
-use tokio::task::JoinHandle;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::server::Connected;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tokio_stream::{Stream, StreamExt};
 
 use super::calls::Calls;
 use super::process::Process;
@@ -184,13 +186,9 @@ impl Builder {
     }
 
     /// Serves both services on what comes in.
-    fn serve<C>(
-        self,
-        incoming: impl Stream<Item = std::io::Result<C>> + Send + 'static,
-    ) -> (Stage, Calls, JoinHandle<()>)
+    fn serve<C>(self, incoming: impl Stream<Item = io::Result<C>> + Send + 'static) -> (Stage, Calls, Server)
     where
-        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-        C::ConnectInfo: Clone + Send + Sync + 'static,
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stage = Stage::new();
         let calls = Calls::new();
@@ -198,13 +196,53 @@ impl Builder {
             plugin: PluginServiceServer::new(Service::new(self, stage.clone())),
             host: HostServiceServer::new(calls.clone()),
         };
-        let server = tonic::transport::Server::builder();
+        let (accept, accepted) = mpsc::channel(1);
+        let lines = tokio::spawn(carry(incoming, accept));
         let server = tokio::spawn(async move {
             // The end of the server is the end of the test.
-            let _ = server.serve_with_incoming(services, incoming).await;
+            let accepted = ReceiverStream::new(accepted).map(io::Result::Ok);
+            let _ = tonic::transport::Server::builder().serve_with_incoming(services, accepted).await;
         });
-        (stage, calls, server)
+        (stage, calls, Server { lines, server })
     }
+}
+
+/// What serves a plugin. Dropping it cuts the connections.
+pub(super) struct Server {
+    lines: JoinHandle<()>,
+    server: JoinHandle<()>,
+}
+
+impl Server {
+    /// Ends every connection without a word.
+    pub(super) fn cut(&self) {
+        self.lines.abort();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.lines.abort();
+        self.server.abort();
+    }
+}
+
+/// Carries every connection over to the server. The server's own tasks cannot be reached from outside; these can, so
+/// that a test can cut the line.
+async fn carry<C>(incoming: impl Stream<Item = io::Result<C>>, accept: mpsc::Sender<DuplexStream>)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut incoming = pin!(incoming);
+    let mut lines = JoinSet::new();
+    while let Some(Ok(mut plugin)) = incoming.next().await {
+        let (mut near, far) = tokio::io::duplex(BUFFER);
+        lines.spawn(async move { tokio::io::copy_bidirectional(&mut plugin, &mut near).await });
+        if accept.send(far).await.is_err() {
+            return;
+        }
+    }
+    while lines.join_next().await.is_some() {}
 }
 
 impl TestHost {
@@ -212,6 +250,7 @@ impl TestHost {
     async fn ready(mut self) -> Result<Self> {
         let stage = self.stage.clone();
         tokio::select! {
+            biased;
             () = stage.wait("the registration", |state| state.register.as_ref().map(|_| ())) => Ok(self),
             ended = self.ended() => {
                 ended?;

@@ -57,6 +57,7 @@ use crate::plugin::Plugin;
 use crate::tool_call::Decision;
 use crate::wire;
 
+use builder::Server;
 use calls::Calls;
 use process::Process;
 use session::Stage;
@@ -69,7 +70,7 @@ pub struct TestHost {
     stage: Stage,
     calls: Calls,
     run: Run,
-    server: JoinHandle<()>,
+    server: Server,
 }
 
 /// What runs on the other side.
@@ -188,10 +189,10 @@ impl TestHost {
 
     /// Ends the connection without a word, as a supervisor that was killed.
     pub fn vanish(&self) {
-        self.server.abort();
+        self.server.cut();
     }
 
-    /// Waits until the plugin's run has ended by itself.
+    /// Waits until the plugin's run has ended by itself. Cancel safe.
     ///
     /// # Errors
     /// What it returned; for a program, that its status is not 0, with its last lines.
@@ -200,9 +201,10 @@ impl TestHost {
     /// The plugin panicked, its end was asked for twice, or it does not end.
     pub async fn ended(&mut self) -> Result<()> {
         match &mut self.run {
-            Run::Task(task) => {
-                let task = task.take().expect("the end of a run is told once");
+            Run::Task(run) => {
+                let task = run.as_mut().expect("the end of a run is told once");
                 let ended = tokio::time::timeout(LIMIT, task).await.expect("the plugin ends");
+                *run = None;
                 ended.expect("the plugin's run does not panic")
             }
             Run::Process(process) => {
@@ -289,7 +291,6 @@ impl TestHost {
 
 impl Drop for TestHost {
     fn drop(&mut self) {
-        self.server.abort();
         if let Run::Task(Some(task)) = &self.run {
             task.abort();
         }
