@@ -281,9 +281,7 @@ impl Running {
         drop(accepting);
         // The last words of a process that ended may still be in the pipe.
         let _ = timeout(LINGER, exits.wait_for(Option::is_some)).await;
-        for capture in &mut output {
-            let _ = timeout(OUTPUT_GRACE, &mut capture.0).await;
-        }
+        finish(&mut output).await;
         let ended = Ended {
             cause,
             phase,
@@ -295,9 +293,7 @@ impl Running {
         self.tell(News::Ended(Box::new(ended))).await;
         self.inside.close();
         let _ = emptied.wait_for(Option::is_some).await;
-        for capture in &mut output {
-            let _ = timeout(OUTPUT_GRACE, &mut capture.0).await;
-        }
+        finish(&mut output).await;
         self.inside.wait().await;
         self.tell(News::Empty).await;
     }
@@ -369,6 +365,13 @@ impl Running {
             }
             Ok(Err(_)) | Err(_) => vec![format!("unreadable: evidence took longer than {EVIDENCE_TIME:?}")],
         }
+    }
+}
+
+/// Lets the captures come to the end of their streams, each for a moment.
+async fn finish(captures: &mut [Owned]) {
+    for capture in captures.iter_mut().filter(|capture| !capture.0.is_finished()) {
+        let _ = timeout(OUTPUT_GRACE, &mut capture.0).await;
     }
 }
 
