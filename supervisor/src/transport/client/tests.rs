@@ -80,7 +80,7 @@ async fn an_error_says_what_to_look_at() {
         assert!(matches!(error, ConnectError::Refused(_)), "{error}");
 
         if !rustix::process::geteuid().is_root() {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).expect("it is ours");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).expect("it is ours");
             let error = connect(&path).await.expect_err("it is closed");
             assert!(matches!(error, ConnectError::Denied(_)), "{error}");
         }

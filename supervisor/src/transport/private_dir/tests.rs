@@ -90,7 +90,7 @@ fn litter(private: &Path, outside: &Path) {
     let closed = private.join("closed");
     fs::create_dir_all(closed.join("inner/more")).expect("directories can be made");
     for path in [closed.join("inner/more"), closed.join("inner"), closed, private.to_owned()] {
-        fs::set_permissions(path, Permissions::from_mode(0)).expect("it is ours");
+        fs::set_permissions(path, Permissions::from_mode(0o000)).expect("it is ours");
     }
 }
 
