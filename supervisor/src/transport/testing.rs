@@ -147,10 +147,11 @@ fn dial() {
     let Ok(mut stream) = UnixStream::connect(socket) else { std::process::exit(NOT_CONNECTED) };
     stream.set_read_timeout(Some(LIMIT)).expect("a socket has a timeout");
     let written = stream.write_all(variable("TAG").unwrap_or_else(|| "tag".to_owned()).as_bytes());
-    println!("dialled {own_pid}");
     if variable("GO").is_some() {
+        println!("went {own_pid}");
         std::process::exit(0);
     }
+    println!("dialled {own_pid}");
     let mut rest = [0; 64];
     loop {
         match stream.read(&mut rest) {
@@ -198,8 +199,7 @@ fn judge() {
 /// Uses up its descriptors while a peer waits, and says whether that peer is accepted before and after some are freed, and
 /// what the wait cost.
 fn exhaust() {
-    let base = directory();
-    let path = base.path().join("s");
+    let path = PathBuf::from(variable("SOCKET").expect("the test names a socket"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     runtime.block_on(async {
         let listener = tokio::net::UnixListener::bind(&path).expect("a socket can be bound");
