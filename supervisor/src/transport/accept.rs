@@ -90,3 +90,20 @@ impl Acceptor {
         self.second.as_ref().is_some_and(|second| second.refused > REFUSALS_AT_SPEED)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::transport::testing::{Plan, directory, limited};
+
+    #[tokio::test]
+    async fn a_process_without_descriptors_waits_and_goes_on() {
+        limited(async {
+            // A process of its own, as the limit would hit other tests.
+            let base = directory();
+            let plan = Plan::role("exhaust").variable("SOCKET", base.path().join("s"));
+            let verdict = plan.start().said("verdict").await;
+            assert_eq!(verdict, "waited=true cheap=true accepted=true");
+        })
+        .await;
+    }
+}

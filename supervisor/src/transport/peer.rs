@@ -307,8 +307,8 @@ impl Means {
             match sys::process_info(child.pidfd.as_fd()) {
                 Ok(info) if info.pid == child.pid => return Ok(info.parent),
                 Ok(_) => return Err(io::Error::other("the process has another number than it should")),
-                // Also what the kernel answers when the parent is outside the namespace of processes, as with a shell
-                // that was put into a running container. `/proc` can tell the two apart.
+                // Also what the first kernels that have this call answer when the parent is outside the namespace of
+                // processes, as with a shell that was put into a running container. `/proc` can tell the two apart.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(error) => return Err(error),
             }

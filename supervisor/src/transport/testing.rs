@@ -124,6 +124,7 @@ fn role() {
         Some("dial") => dial(),
         Some("keep") => keep(),
         Some("judge") => judge(),
+        Some("exhaust") => exhaust(),
         _ => {}
     }
 }
@@ -146,10 +147,11 @@ fn dial() {
     let Ok(mut stream) = UnixStream::connect(socket) else { std::process::exit(NOT_CONNECTED) };
     stream.set_read_timeout(Some(LIMIT)).expect("a socket has a timeout");
     let written = stream.write_all(variable("TAG").unwrap_or_else(|| "tag".to_owned()).as_bytes());
-    println!("dialled {own_pid}");
     if variable("GO").is_some() {
+        println!("went {own_pid}");
         std::process::exit(0);
     }
+    println!("dialled {own_pid}");
     let mut rest = [0; 64];
     loop {
         match stream.read(&mut rest) {
@@ -167,6 +169,8 @@ fn keep() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("any process can be a subreaper");
     let command = role_command();
     let script = variable("SCRIPT").expect("the test gives a script");
+    // Before any dialer can say something, which the test would pass over.
+    println!("keeping");
     let mut child = std::process::Command::new("sh")
         .args(["-c", &script, "sh"])
         .args(command)
@@ -175,7 +179,6 @@ fn keep() {
         .stdin(Stdio::null())
         .spawn()
         .expect("sh can be started");
-    println!("keeping");
     drop(std::io::stdin().read_to_end(&mut Vec::new()));
     drop(child.kill());
     drop(child.wait());
@@ -191,4 +194,29 @@ fn judge() {
         Ok(peer) => println!("verdict in {}", peer.peer().pid),
         Err(refused) => println!("verdict out {refused}"),
     }
+}
+
+/// Uses up its descriptors while a peer waits, and says whether that peer is accepted before and after some are freed, and
+/// what the wait cost.
+fn exhaust() {
+    let path = PathBuf::from(variable("SOCKET").expect("the test names a socket"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    runtime.block_on(async {
+        let listener = tokio::net::UnixListener::bind(&path).expect("a socket can be bound");
+        let mut acceptor = super::accept::Acceptor::new(listener, "s".to_owned());
+        let mut next = Box::pin(acceptor.next(|socket| super::peer::not_below(socket, 0)));
+        let _peer = UnixStream::connect(&path).expect("it waits in the queue");
+        let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(64) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("limits can be lowered");
+        let used: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        let mut polls = 0;
+        let counted = std::future::poll_fn(|cx| {
+            polls += 1;
+            next.as_mut().poll(cx)
+        });
+        let waited = tokio::time::timeout(Duration::from_millis(500), counted).await.is_err();
+        drop(used);
+        let (_stream, peer) = next.await;
+        println!("verdict waited={waited} cheap={} accepted={}", polls < 20, peer.peer().pid == std::process::id());
+    });
 }
