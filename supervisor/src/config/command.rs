@@ -38,7 +38,8 @@ fn find(program: &str, package: &Path) -> Result<PathBuf, NotExecutable> {
             failure(program, "is not a program on the PATH", &right)
         });
     }
-    let path = package.components().chain(Path::new(program).components()).collect::<PathBuf>();
+    // The package is absolute, so this only takes single dots away and cannot fail for want of a current directory.
+    let path = std::path::absolute(package.join(program)).unwrap_or_else(|_| package.join(program));
     match check(&path) {
         Ok(()) => Ok(path),
         Err(message) => Err(failure(program, &format!("{message} ({})", path.display()), "an executable file")),
@@ -104,7 +105,8 @@ mod tests {
     fn programs_without_a_slash_are_on_the_fixed_path() {
         let resolved = resolve(&["sh".to_owned(), "-c".to_owned()], Path::new("/"), Path::new("/")).expect("sh exists");
         assert!(Path::new(&resolved[0]).is_absolute() && resolved[0].ends_with("/sh"), "{resolved:?}");
-        let missing = resolve(&["no-such-program-here".to_owned()], Path::new("/"), Path::new("/")).expect_err("missing");
+        let missing =
+            resolve(&["no-such-program-here".to_owned()], Path::new("/"), Path::new("/")).expect_err("missing");
         assert_eq!(missing.message, "is not a program on the PATH");
     }
 }

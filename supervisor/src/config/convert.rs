@@ -66,7 +66,8 @@ fn convert(node: &Node<'_>, pointer: &str, lines: &mut BTreeMap<String, usize>) 
         DeValue::Array(_) => {
             let items = node.list(usize::MAX)?.into_iter().enumerate();
             // Every item is converted, so that all problems are noted.
-            let items: Vec<_> = items.map(|(index, item)| convert(&item, &format!("{pointer}/{index}"), lines)).collect();
+            let items: Vec<_> =
+                items.map(|(index, item)| convert(&item, &format!("{pointer}/{index}"), lines)).collect();
             items.into_iter().collect::<Option<_>>().map(Value::Array)
         }
         DeValue::Table(_) => {

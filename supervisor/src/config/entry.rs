@@ -43,8 +43,7 @@ impl Draft {
     /// Guards and rights, where manifest and entry say both soundly.
     fn guards(&self) -> Option<(Vec<Guard>, Rights)> {
         let (request, decision) = (self.request()?, self.entry.decision.as_ref()?);
-        let rights =
-            Rights::new(self.entry.tier, request.scopes.clone(), &decision.granted, decision.denied.clone());
+        let rights = Rights::new(self.entry.tier, request.scopes.clone(), &decision.granted, decision.denied.clone());
         Some((request.guards.clone(), rights))
     }
 
@@ -52,7 +51,8 @@ impl Draft {
     pub(super) fn broken(self, id: PluginId, further: Vec<Problem>) -> Entry {
         let guards = self.guards();
         let of_manifest = self.manifest.err().map(|unreadable| unreadable.problems).unwrap_or_default();
-        let problems = self.entry.problems.iter().chain(&of_manifest).chain(&further).map(ToString::to_string).collect();
+        let problems =
+            self.entry.problems.iter().chain(&of_manifest).chain(&further).map(ToString::to_string).collect();
         Entry::Broken(BrokenEntry {
             id,
             package_dir: self.package_dir,
@@ -64,7 +64,13 @@ impl Draft {
     }
 
     /// The plugin, or why it cannot be started.
-    pub(super) fn build(self, id: PluginId, data_dir: PathBuf, taken: BTreeMap<Claim, PluginId>, warnings: &mut Vec<Problem>) -> Entry {
+    pub(super) fn build(
+        self,
+        id: PluginId,
+        data_dir: PathBuf,
+        taken: BTreeMap<Claim, PluginId>,
+        warnings: &mut Vec<Problem>,
+    ) -> Entry {
         let mut problems = Vec::new();
         let (Ok(manifest), Some((guards, rights))) = (&self.manifest, self.guards()) else {
             return self.broken(id, problems);

@@ -30,7 +30,10 @@ pub(super) fn read(entry: &Table<'_>, tier: Option<Tier>) -> Decision {
     for node in entry.get("grants").and_then(|grants| grants.list(64)).unwrap_or_default() {
         let Some((scope, grant)) = read_grant(&node) else { continue };
         if let Some(tier) = tier.filter(|tier| !scope.is_allowed(*tier)) {
-            node.fail(&format!("grants `{scope}`, which tier `{tier}` can never have"), "leave it out, or another tier");
+            node.fail(
+                &format!("grants `{scope}`, which tier `{tier}` can never have"),
+                "leave it out, or another tier",
+            );
         } else if decision.denied.contains(&scope) {
             node.fail(&format!("grants `{scope}`, which `deny` takes away"), "one of the two");
         } else if decision.granted.contains_key(&scope) {
@@ -41,7 +44,8 @@ pub(super) fn read(entry: &Table<'_>, tier: Option<Tier>) -> Decision {
     }
     if let Some(node) = entry.get("attach_roots") {
         let roots = node.set(MOST_CLAIMS, root);
-        let has = tier.is_none_or(|tier| Scope::Attach.is_default(tier)) || decision.granted.contains_key(&Scope::Attach);
+        let has =
+            tier.is_none_or(|tier| Scope::Attach.is_default(tier)) || decision.granted.contains_key(&Scope::Attach);
         if has && !decision.denied.contains(&Scope::Attach) {
             decision.granted.entry(Scope::Attach).or_default().names.extend(roots);
         } else {

@@ -74,10 +74,8 @@ const fn optional(name: &'static str, form: Form, about: &'static str) -> Key {
     Key { name, required: false, form, about }
 }
 
-const PLUGIN_ID: Form = Form::Pattern(
-    "^[a-z0-9][a-z0-9_-]{0,63}$",
-    "1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter or digit",
-);
+const PLUGIN_ID: Form =
+    Form::Pattern("^[a-z0-9][a-z0-9_-]{0,63}$", "1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter or digit");
 const TOOL: Form = Form::Pattern("^[a-z0-9][a-z0-9_.:-]{0,127}$", "the id of a tool");
 const COMMAND: Form = Form::Pattern("^[a-z][a-z0-9_-]{0,63}$", "the name of a command");
 const FIELD: Form = Form::Pattern("^[A-Za-z][A-Za-z0-9_]{0,63}$", "the name of an entry's field");
@@ -129,7 +127,11 @@ pub(super) const MANIFEST: &[Key] = &[
         "Program and arguments. A program with a slash is relative to the package, one without is searched on the fixed \
          PATH. `{package}` and `{data}` in arguments become absolute paths.",
     ),
-    optional("connect", Form::Choice(connects), "Which form of the socket's address the plugin uses. Default relative."),
+    optional(
+        "connect",
+        Form::Choice(connects),
+        "Which form of the socket's address the plugin uses. Default relative.",
+    ),
     optional("name", Form::Text(MOST_NAME), "Name for people. Default the id."),
     optional("description", Form::Text(MOST_DESCRIPTION), "One line for people."),
     optional("env", Form::Variables, "Variables for the plugin's process."),
@@ -216,9 +218,17 @@ pub(super) const ENTRY: &[Key] = &[
         Form::Map(SECRET_NAME, &Form::Table(SECRET_FILE)),
         "Where the secrets are that the manifest asks for, by name.",
     ),
-    optional("env", Form::Variables, "Variables for the plugin's process, in place of the manifest's of the same names."),
+    optional(
+        "env",
+        Form::Variables,
+        "Variables for the plugin's process, in place of the manifest's of the same names.",
+    ),
     optional("limits", Form::Table(LIMITS), "Bounds of the plugin's process tree."),
-    optional("timeout", Form::Duration(CALL), "Time one call of the plugin may take, where no hook below says otherwise."),
+    optional(
+        "timeout",
+        Form::Duration(CALL),
+        "Time one call of the plugin may take, where no hook below says otherwise.",
+    ),
     optional("hooks", Form::MapOf(hooks, &Form::Table(HOOK)), "Settings for single hooks."),
 ];
 
@@ -231,7 +241,11 @@ pub(super) const SECRET_FILE: &[Key] = &[required(
 
 /// `limits` of a `[[plugin]]`.
 pub(super) const LIMITS: &[Key] = &[
-    optional("startup", Form::Duration(STARTUP), "Time from a launch until the plugin is registered. Default as in [supervisor]."),
+    optional(
+        "startup",
+        Form::Duration(STARTUP),
+        "Time from a launch until the plugin is registered. Default as in [supervisor].",
+    ),
     optional("memory", Form::Size(MEMORY), "Memory of the tree. Default not limited."),
     optional("processes", Form::Count(PROCESSES), "Processes of the tree. Default not limited."),
 ];

@@ -131,9 +131,11 @@ fn read_entry(file: &Path, index: usize, node: &Node<'_>, report: Report<'_>) ->
         entry.secrets = table.get("secrets").map(|node| secrets(&node)).unwrap_or_default();
         let env = table.get("env").and_then(|node| node.any_table());
         entry.env = env.map(|table| environment::read(&table, true)).unwrap_or_default();
-        entry.limits = table.get("limits").and_then(|node| node.table(LIMITS)).map(|table| limits(&table)).unwrap_or_default();
+        entry.limits =
+            table.get("limits").and_then(|node| node.table(LIMITS)).map(|table| limits(&table)).unwrap_or_default();
         entry.timeout = table.get("timeout").and_then(|node| node.duration(CALL));
-        entry.hooks = table.get("hooks").and_then(|node| node.any_table()).map(|table| hooks(&table)).unwrap_or_default();
+        entry.hooks =
+            table.get("hooks").and_then(|node| node.any_table()).map(|table| hooks(&table)).unwrap_or_default();
     }
     entry.problems = report.finish();
     entry

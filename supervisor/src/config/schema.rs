@@ -82,7 +82,8 @@ impl Schema {
     /// # Errors
     /// It is not JSON, not a schema, refers to something outside, or could cost too much.
     pub fn compile(text: &[u8]) -> Result<Self, SchemaError> {
-        let limits = ValueLimits { max_bytes: MAX_BYTES, max_depth: 100, max_nodes: u32::MAX, ..ValueLimits::default() };
+        let limits =
+            ValueLimits { max_bytes: MAX_BYTES, max_depth: 100, max_nodes: u32::MAX, ..ValueLimits::default() };
         validate_value(text, &limits)?;
         let refused = |error: &dyn fmt::Display| SchemaError::Refused(printable(&error.to_string()));
         // serde_json takes less depth than 128, which was checked, so that this does not fail but for its own bounds.

@@ -31,7 +31,13 @@ pub(super) fn read(manifest: &Manifest, entry: &PluginEntry, problems: &mut Vec<
                 let value = text.strip_suffix('\n').unwrap_or(&text);
                 if value.is_empty() {
                     let key = format!("{key}.file");
-                    problems.push(entry.problem(&key, Some(*line), shown, "is empty".to_owned(), "a file with the secret"));
+                    problems.push(entry.problem(
+                        &key,
+                        Some(*line),
+                        shown,
+                        "is empty".to_owned(),
+                        "a file with the secret",
+                    ));
                 }
                 secrets.insert(name.clone(), Secret(value.to_owned()));
             }

@@ -55,11 +55,35 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit() {
-        let good = [("1ms", 1), ("200ms", 200), ("10s", 10_000), ("1m", 60_000), ("24h", 86_400_000), ("0s", 0), ("007s", 7_000)];
+        let good = [
+            ("1ms", 1),
+            ("200ms", 200),
+            ("10s", 10_000),
+            ("1m", 60_000),
+            ("24h", 86_400_000),
+            ("0s", 0),
+            ("007s", 7_000),
+        ];
         for (text, milliseconds) in good {
             assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for bad in ["", "10", "s", "-1s", "+1s", "1.5s", "1 s", " 1s", "1s ", "1S", "1us", "1d", "1h30m", "99999999999999999999s", "18446744073709551615s"] {
+        for bad in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "1 s",
+            " 1s",
+            "1s ",
+            "1S",
+            "1us",
+            "1d",
+            "1h30m",
+            "99999999999999999999s",
+            "18446744073709551615s",
+        ] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }

@@ -72,7 +72,13 @@ fn a_whole_manifest_is_read() {
     let claims: Vec<_> = manifest.request.claims.iter().map(|(claim, line)| format!("{claim}@{line}")).collect();
     assert_eq!(
         claims,
-        ["tool:deploy_status@15", "command:gate@16", "command:gate-status@16", "slot:gateState@17", "entry-field:gateMode@18"]
+        [
+            "tool:deploy_status@15",
+            "command:gate@16",
+            "command:gate-status@16",
+            "slot:gateState@17",
+            "entry-field:gateMode@18"
+        ]
     );
 }
 
@@ -91,10 +97,7 @@ fn the_least_manifest_has_the_defaults() {
 #[test]
 fn each_mistake_is_told() {
     let long_name = format!("name = \"{}\"", "n".repeat(129));
-    let long_name_told = format!(
-        "plugin.toml:4: name: \"{}…\" is too long; at most 128 characters",
-        "n".repeat(80)
-    );
+    let long_name_told = format!("plugin.toml:4: name: \"{}…\" is too long; at most 128 characters", "n".repeat(80));
     let many_guards = "[[guard]]\nhook = \"before_install\"\n".repeat(257);
     let cases: &[(&str, &str)] = &[
         ("verison = \"1\"", "plugin.toml:4: verison: is not a known key; perhaps `version`"),
@@ -177,7 +180,10 @@ fn each_mistake_is_told() {
             "plugin.toml:5: entry_fields[0]: \"mode\" is claimed twice; a field that is not a slot",
         ),
         ("commands = [\"go\", \"go\"]", "plugin.toml:4: commands[1]: \"go\" is claimed twice; each once"),
-        ("[[guard]]", "plugin.toml:4: guard[0].hook: is missing; one of before_agent_run, before_tool_call, before_install"),
+        (
+            "[[guard]]",
+            "plugin.toml:4: guard[0].hook: is missing; one of before_agent_run, before_tool_call, before_install",
+        ),
         (
             "[[guard]]\nhook = \"before_tool\"",
             "plugin.toml:5: guard[0].hook: \"before_tool\" is not a hook; one of before_agent_run, before_tool_call, \
@@ -235,7 +241,10 @@ fn what_is_required_is_missed() {
         ]
     );
     let cases = [
-        ("id = \"A.b\"", "id: \"A.b\" is not a plugin id; 1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter or digit"),
+        (
+            "id = \"A.b\"",
+            "id: \"A.b\" is not a plugin id; 1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter or digit",
+        ),
         (
             "id = \"tool\"",
             "id: \"tool\" is the name of an event stream of the host; any but lifecycle, tool, assistant, error, item, plan, \
@@ -248,7 +257,8 @@ fn what_is_required_is_missed() {
     ];
     for (text, expected) in cases {
         let key = text.split(' ').next().expect("a key");
-        let others: String = LEAST.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+        let others: String =
+            LEAST.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
         assert_eq!(problems(&format!("{text}\n{others}")), [format!("plugin.toml:1: {expected}")]);
     }
 }
@@ -265,6 +275,7 @@ fn all_problems_come_together_by_line() {
             "plugin.toml:1: reload:",
             "plugin.toml:2: id:",
             "plugin.toml:4: guard[0].hook:",
+            "plugin.toml:5: guard[0].tools:",
             "plugin.toml:7: env.OUTRIGGER_X:",
         ],
         "{found:#?}"

@@ -86,8 +86,14 @@ impl<'de> Deserialize<'de> for Tree {
     }
 }
 
-const SMALL: ValueLimits =
-    ValueLimits { max_bytes: 4_096, max_depth: 4, max_nodes: 24, max_keys: 4, max_characters: 12, must_be_object: false };
+const SMALL: ValueLimits = ValueLimits {
+    max_bytes: 4_096,
+    max_depth: 4,
+    max_nodes: 24,
+    max_keys: 4,
+    max_characters: 12,
+    must_be_object: false,
+};
 
 fn agrees(text: &[u8], limits: &ValueLimits) {
     let tree = serde_json::from_slice::<Tree>(text);
@@ -181,7 +187,8 @@ proptest! {
 
 #[test]
 fn each_rule_names_itself_and_its_place() {
-    let value = |text: &str| validate_value(text.as_bytes(), &ValueLimits::default()).map_err(|error| error.to_string());
+    let value =
+        |text: &str| validate_value(text.as_bytes(), &ValueLimits::default()).map_err(|error| error.to_string());
     let cases = [
         ("", "accept JSON at byte 0: the text is not JSON, a value is wanted here"),
         ("{\"a\":1,\"\\u0061\":2}", "accept JSON at byte 7: an object has this key twice"),
@@ -193,9 +200,15 @@ fn each_rule_names_itself_and_its_place() {
         ("{\"a\":1,}", "accept JSON at byte 7: the text is not JSON, a key is wanted here"),
         ("1 1", "accept JSON at byte 2: the text is not JSON, the end is wanted here"),
         ("\"a", "accept JSON at byte 2: the text is not JSON, the end of the string is wanted here"),
-        ("\"\t\"", "accept JSON at byte 1: the text is not JSON, an escape in place of a control character is wanted here"),
+        (
+            "\"\t\"",
+            "accept JSON at byte 1: the text is not JSON, an escape in place of a control character is wanted here",
+        ),
         ("\"\\x\"", "accept JSON at byte 1: the text is not JSON, an escape that JSON knows is wanted here"),
-        ("\"\\u00g0\"", "accept JSON at byte 1: the text is not JSON, an escape with four hexadecimal digits is wanted here"),
+        (
+            "\"\\u00g0\"",
+            "accept JSON at byte 1: the text is not JSON, an escape with four hexadecimal digits is wanted here",
+        ),
         ("-", "accept JSON at byte 1: the text is not JSON, a digit is wanted here"),
     ];
     for (text, message) in cases {
@@ -257,7 +270,8 @@ fn hostile_payloads_end() {
 
 #[test]
 fn a_merge_keeps_values_as_written() {
-    let merged = shallow_merge(br#" { "a" : 1.0, "b":{"x": 1}, "c":[1 ] } "#, br#"{"b": 1e2 ,"d":"\u00e9","\u0061":null}"#);
+    let merged =
+        shallow_merge(br#" { "a" : 1.0, "b":{"x": 1}, "c":[1 ] } "#, br#"{"b": 1e2 ,"d":"\u00e9","\u0061":null}"#);
     assert_eq!(merged.as_deref(), Ok(&br#"{"\u0061":null,"b":1e2,"c":[1 ],"d":"\u00e9"}"#[..]));
     assert_eq!(shallow_merge(b"{}", b" { } ").as_deref(), Ok(&b"{}"[..]));
     assert_eq!(shallow_merge(b"{}", b"[]").map_err(|error| error.rule), Err(Rule::NotAnObject));
