@@ -38,7 +38,8 @@ fn find(program: &str, package: &Path) -> Result<PathBuf, NotExecutable> {
             failure(program, "is not a program on the PATH", &right)
         });
     }
-    let path = package.components().chain(Path::new(program).components()).collect::<PathBuf>();
+    // The package is absolute, so this only takes single dots away and cannot fail for want of a current directory.
+    let path = std::path::absolute(package.join(program)).unwrap_or_else(|_| package.join(program));
     match check(&path) {
         Ok(()) => Ok(path),
         Err(message) => Err(failure(program, &format!("{message} ({})", path.display()), "an executable file")),

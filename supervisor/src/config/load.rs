@@ -101,10 +101,10 @@ struct Name {
     duplicate_of: Option<First>,
 }
 
-/// The entry that has an id.
-#[derive(Clone)]
+/// The first entry with an id.
 struct First {
     id: PluginId,
+    index: usize,
     line: usize,
 }
 
@@ -119,39 +119,32 @@ impl Draft {
 /// Names every entry. Ids of manifests, and those remembered, go to the first that has them; whoever is left is named
 /// after its package, with a number where that is taken, so that it can be shown and guards what it last guarded.
 fn name(drafts: &[Draft], remembered: &dyn Fn(&Path) -> Option<PluginId>) -> Vec<Name> {
-    let mut owners: HashMap<PluginId, First> = HashMap::new();
-    let wanted: Vec<_> =
-        drafts.iter().map(|draft| draft.id().cloned().or_else(|| remembered(&draft.package_dir))).collect();
-    let first: Vec<_> = drafts
-        .iter()
-        .zip(&wanted)
-        .map(|(draft, id)| {
-            let id = id.clone()?;
-            let first = First { id: id.clone(), line: draft.entry.line };
-            match owners.get(&id) {
-                Some(owner) => Some(Err(owner.clone())),
-                None => {
-                    owners.insert(id.clone(), first);
-                    Some(Ok(id))
-                }
-            }
-        })
-        .collect();
+    let mut owners: HashMap<PluginId, (usize, usize)> = HashMap::new();
+    let mut first_of = Vec::new();
+    for draft in drafts {
+        let known = || draft.entry.package.as_ref().and_then(|(package, _)| remembered(package));
+        let id = draft.id().cloned().or_else(known);
+        first_of.push(id.map(|id| {
+            let (index, line) = *owners.entry(id.clone()).or_insert((draft.entry.index, draft.entry.line));
+            First { id, index, line }
+        }));
+    }
     let mut used: BTreeSet<PluginId> = owners.into_keys().collect();
-    drafts
-        .iter()
-        .zip(first)
-        .map(|(draft, wanted)| match wanted {
-            Some(Ok(id)) => Name { id, duplicate_of: None },
-            Some(Err(first)) => Name { id: free(first.id.as_str(), &mut used), duplicate_of: Some(first) },
-            None => Name { id: free(&plain(&draft.package_dir), &mut used), duplicate_of: None },
-        })
-        .collect()
+    let mut names = Vec::new();
+    for (draft, first) in drafts.iter().zip(first_of) {
+        names.push(match first {
+            Some(First { id, index, .. }) if index == draft.entry.index => Name { id, duplicate_of: None },
+            Some(first) => Name { id: free(first.id.as_str(), &mut used), duplicate_of: Some(first) },
+            None => Name { id: free(&plain(&draft.entry), &mut used), duplicate_of: None },
+        });
+    }
+    names
 }
 
-/// The name of a package's directory, made to look like an id.
-fn plain(package: &Path) -> String {
-    let name = package.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+/// The name of a package's directory, made to look like an id. May be empty.
+fn plain(entry: &PluginEntry) -> String {
+    let name = entry.package.as_ref().and_then(|(package, _)| package.file_name());
+    let name = name.map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mapped: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     mapped.trim_start_matches(['-', '_']).chars().take(LONGEST_ID).collect()
 }

@@ -283,40 +283,42 @@ fn claim(
 
 fn read_guard(node: &Node<'_>) -> Option<Guard> {
     let table = node.table(GUARD)?;
-    let hook_node = table.get("hook")?;
-    let hook = hook_node.string().and_then(Hook::from_name);
-    let Some(hook) = hook.filter(|hook| hook.is_guard()) else {
-        let message = if hook.is_some() { "fails open, so it cannot be guarded" } else { "is not a hook" };
-        hook_node.fail(message, &format!("one of {}", keys::guard_hooks().join(", ")));
-        return None;
-    };
-    let mut tools = BTreeSet::new();
-    if let Some(node) = table.get("tools") {
-        if !hook.row().by_tool {
-            node.fail(&format!("is set, but `{hook}` is not about tools", hook = hook.name()), "leave it out");
-            return None;
-        }
-        tools = node.set(MOST_GUARDS, |item| name(item, names::tool));
-        if tools.is_empty() {
-            // An empty list reads like "none" and would mean "all". Where an element is wrong, that was said.
-            if node.value.as_array().is_some_and(|items| items.is_empty()) {
-                node.fail("is empty", "tools, or leave it out to mean all");
-            }
-            return None;
-        }
+    let hook = table.get("hook").and_then(|node| guard_hook(&node));
+    let tools = table.get("tools").map_or(Some(Tools::All), |node| guard_tools(&node, hook));
+    let policy = table.get("policy").map_or(Some(false), |node| guard_policy(&node, hook));
+    Some(Guard { hook: hook?, tools: tools?, policy: policy? })
+}
+
+fn guard_hook(node: &Node<'_>) -> Option<Hook> {
+    let hook = node.value.as_str().and_then(Hook::from_name);
+    if let Some(hook) = hook.filter(|hook| hook.is_guard()) {
+        return Some(hook);
     }
-    let policy = table.get("policy").map_or(Some(false), |node| {
-        let policy = node.boolean()?;
-        if policy && hook != Hook::BeforeToolCall {
-            node.fail(
-                &format!("is set, but `{}` has no policies", hook.name()),
-                "false, or hook = \"before_tool_call\"",
-            );
-            return None;
-        }
-        Some(policy)
-    })?;
-    Some(Guard { hook, tools: Tools::from_list(tools), policy })
+    let message = if hook.is_some() { "fails open, so it cannot be guarded" } else { "is not a hook" };
+    node.fail(message, &format!("one of {}", keys::guard_hooks().join(", ")));
+    None
+}
+
+fn guard_tools(node: &Node<'_>, hook: Option<Hook>) -> Option<Tools> {
+    if let Some(hook) = hook.filter(|hook| !hook.row().by_tool) {
+        node.fail(&format!("is set, but `{}` is not about tools", hook.name()), "leave it out");
+        return None;
+    }
+    let tools = node.set(MOST_GUARDS, |item| name(item, names::tool));
+    // An empty list reads like "none" and would mean "all".
+    if node.value.as_array().is_some_and(|items| items.is_empty()) {
+        node.fail("is empty", "tools, or leave it out to mean all");
+    }
+    (!tools.is_empty()).then_some(Tools::Only(tools))
+}
+
+fn guard_policy(node: &Node<'_>, hook: Option<Hook>) -> Option<bool> {
+    let policy = node.boolean()?;
+    if let Some(hook) = hook.filter(|hook| policy && *hook != Hook::BeforeToolCall) {
+        node.fail(&format!("is set, but `{}` has no policies", hook.name()), "false, or hook = \"before_tool_call\"");
+        return None;
+    }
+    Some(policy)
 }
 
 #[cfg(test)]

@@ -123,7 +123,11 @@ fn nearest<'c>(written: &str, candidates: impl IntoIterator<Item = &'c str>) -> 
     let written: Vec<char> = written.to_lowercase().chars().take(SHOWN).collect();
     candidates
         .into_iter()
-        .map(|candidate| (distance(&written, &candidate.chars().collect::<Vec<_>>()), candidate))
+        .map(|candidate| {
+            let candidate_chars: Vec<char> = candidate.chars().collect();
+            let begun = written.len() > 2 && candidate_chars.starts_with(&written);
+            (if begun { 1 } else { distance(&written, &candidate_chars) }, candidate)
+        })
         .filter(|(distance, candidate)| *distance <= candidate.len().max(written.len()) / 3 + 1)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -182,6 +186,7 @@ mod tests {
         assert_eq!(nearest("Comand", keys), Some("command"));
         assert_eq!(nearest("config-schema", keys), Some("config_schema"));
         assert_eq!(nearest("secret", keys), Some("secrets"));
+        assert_eq!(nearest("before_tool", ["before_reset", "before_tool_call"]), Some("before_tool_call"));
         assert_eq!(nearest("homepage", keys), None);
         assert_eq!(nearest("", []), None);
     }

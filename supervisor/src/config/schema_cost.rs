@@ -3,15 +3,17 @@
 //! A schema is a program that a stranger wrote. Regular expressions run in linear time, but a schema of a few hundred
 //! bytes can ask for 2^50 steps by references: `a` wants `b` twice, `b` wants `c` twice, and so on. So the visits are
 //! counted that one place of a value can get: from the root through everything that applies to the same place, and,
-//! level by level, to the places below. How deep the validator's calls can nest is bounded likewise, as its stack is
+//! level by level, to the places below, each kind of place apart. How deep the validator's calls can nest is bounded likewise, as its stack is
 //! ours. Both are upper bounds, and schemas that people write stay far below them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
 /// Visits that one place of a value may get.
 const MOST_VISITS: u64 = 1_000;
+/// Steps that counting may take itself, a fraction of a second.
+const MOST_STEPS: usize = 500_000;
 /// Levels of a value that are looked at: growth that does not show in so many is none.
 const LEVELS: usize = 32;
 /// Schemas in one another that apply to the same place.
@@ -224,43 +226,26 @@ impl<'s> Graph<'s> {
 
     fn count_visits(&self) -> Result<(), CostError> {
         let order = self.order()?;
-        let mut visits = vec![0_u64; self.nodes.len()];
-        visits[0] = 1;
-        for _ in 0..=LEVELS {
-            for &index in &order {
-                let times = visits[index].saturating_mul(self.nodes[index].times);
-                for &target in &self.nodes[index].same {
-                    visits[target] = visits[target].saturating_add(times);
+        let mut rank = vec![0; order.len()];
+        for (position, &index) in order.iter().enumerate() {
+            rank[index] = position;
+        }
+        let mut counter = Counter { graph: self, order, rank, steps: 0 };
+        let root = counter.settle(&Visits::from([(counter.rank[0], 1)]))?;
+        let mut known = BTreeSet::from([root.clone()]);
+        let mut level = vec![root];
+        for _ in 0..LEVELS {
+            let mut below = Vec::new();
+            for visits in &level {
+                for visits in counter.below(visits)? {
+                    if known.insert(visits.clone()) {
+                        below.push(visits);
+                    }
                 }
             }
-            if visits.iter().fold(0, |sum: u64, visits| sum.saturating_add(*visits)) > MOST_VISITS {
-                return Err(CostError::Visits);
-            }
-            visits = self.one_level_down(&visits);
+            level = below;
         }
         Ok(())
-    }
-
-    /// Visits of one place below, for each schema at the place where it gets most.
-    fn one_level_down(&self, visits: &[u64]) -> Vec<u64> {
-        let mut sums: HashMap<(usize, Place<'s>), u64> = HashMap::new();
-        for (node, &visits) in self.nodes.iter().zip(visits).filter(|(_, visits)| **visits > 0) {
-            for &(place, target) in &node.below {
-                let sum = sums.entry((target, place)).or_default();
-                *sum = sum.saturating_add(visits);
-            }
-        }
-        let mut most = vec![0; visits.len()];
-        for (&(target, place), &sum) in &sums {
-            // A place of its own gets what is for every place of the kind as well.
-            let general = match place {
-                Place::Index(_) => sums.get(&(target, Place::Element)),
-                Place::Key(_) => sums.get(&(target, Place::Member)),
-                Place::Element | Place::Member | Place::Name => None,
-            };
-            most[target] = most[target].max(sum.saturating_add(general.copied().unwrap_or(0)));
-        }
-        most
     }
 
     /// The schemas so that each comes before those it applies to the same place.
@@ -290,6 +275,74 @@ impl<'s> Graph<'s> {
             Ok(order)
         }
     }
+}
+
+/// Visits of schemas, by their rank in the order.
+type Visits = BTreeMap<usize, u64>;
+
+/// Counts the visits that places of a value can get.
+struct Counter<'g, 's> {
+    graph: &'g Graph<'s>,
+    order: Vec<usize>,
+    /// Position of each schema in the order.
+    rank: Vec<usize>,
+    /// Steps taken so far.
+    steps: usize,
+}
+
+impl<'s> Counter<'_, 's> {
+    /// All visits of a place whose first visits are these.
+    fn settle(&mut self, first: &Visits) -> Result<Visits, CostError> {
+        let mut waiting = first.clone();
+        let mut settled = Visits::new();
+        let mut sum = 0_u64;
+        // What a schema applies has a higher rank, so the lowest one waiting gets no further visits.
+        while let Some((rank, visits)) = waiting.pop_first() {
+            settled.insert(rank, visits);
+            sum = sum.saturating_add(visits);
+            let node = &self.graph.nodes[self.order[rank]];
+            self.steps += 1 + node.same.len();
+            if sum > MOST_VISITS || self.steps > MOST_STEPS {
+                return Err(CostError::Visits);
+            }
+            for &target in &node.same {
+                add(&mut waiting, self.rank[target], visits.saturating_mul(node.times));
+            }
+        }
+        Ok(settled)
+    }
+
+    /// The visits of each place below a place with these.
+    fn below(&mut self, visits: &Visits) -> Result<Vec<Visits>, CostError> {
+        let mut first: BTreeMap<Place<'s>, Visits> = BTreeMap::new();
+        for (&rank, &visits) in visits {
+            let below = &self.graph.nodes[self.order[rank]].below;
+            self.steps += below.len();
+            for &(place, target) in below {
+                add(first.entry(place).or_default(), self.rank[target], visits);
+            }
+        }
+        let mut all = Vec::new();
+        for (place, visits) in &first {
+            let mut visits = visits.clone();
+            // A place of its own gets what is for every place of the kind as well.
+            let general = match place {
+                Place::Index(_) => first.get(&Place::Element),
+                Place::Key(_) => first.get(&Place::Member),
+                Place::Element | Place::Member | Place::Name => None,
+            };
+            for (&rank, &further) in general.into_iter().flatten() {
+                add(&mut visits, rank, further);
+            }
+            all.push(self.settle(&visits)?);
+        }
+        Ok(all)
+    }
+}
+
+fn add(visits: &mut Visits, rank: usize, further: u64) {
+    let visits = visits.entry(rank).or_default();
+    *visits = visits.saturating_add(further);
 }
 
 fn cut(text: &str) -> String {

@@ -275,6 +275,7 @@ fn all_problems_come_together_by_line() {
             "plugin.toml:1: reload:",
             "plugin.toml:2: id:",
             "plugin.toml:4: guard[0].hook:",
+            "plugin.toml:5: guard[0].tools:",
             "plugin.toml:7: env.OUTRIGGER_X:",
         ],
         "{found:#?}"
