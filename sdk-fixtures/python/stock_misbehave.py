@@ -137,6 +137,7 @@ class Misbehave(Gate):
     def do_ignore_sigterm(self):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.stubborn = True
+        report("ignores SIGTERM")
 
     def do_flood_stdout(self):
         def flood():

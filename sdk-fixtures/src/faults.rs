@@ -182,7 +182,7 @@ pub const FAULTS: &[Fault] = &[
     always("window-zero", "sets its receive window to 0 and never opens it again"),
     // Processes.
     always("detach-grandchild", "leaves a grandchild in a session of its own that ignores SIGTERM"),
-    always("fork-bomb", "fills the tree with processes that replace their dead (max=40 of them, life=10 seconds)"),
+    always("fork-bomb", "fills the tree with processes that replace their dead (max=40 of them, seconds=10)"),
     always("many-processes", "starts sleeping children (count=32)"),
     always("wrapper-exits", "a worker speaks the protocol; the spawned process exits and the worker lives on"),
     always("worker-keeps-socket", "a forked worker keeps the socket; the process that connected exits"),

@@ -23,13 +23,14 @@ const TOO_MANY: usize = 300;
 /// A hook that does not exist.
 const UNKNOWN_HOOK: i32 = 9999;
 
-/// The fault is in a message that is sent anyway.
-pub(crate) fn strikes_by_message(fault: &str, when: Phase) -> bool {
+/// The fault has struck already, or is in a message that is sent anyway.
+pub(crate) fn has_its_own_moment(fault: &str, when: Phase) -> bool {
     let in_registration = when == Phase::Starting && fault.ends_with("-json");
     in_registration
         || matches!(
             fault,
-            "wrong-token"
+            "early-host-call"
+                | "wrong-token"
                 | "foreign-token"
                 | "bad-version"
                 | "register-before-hello"

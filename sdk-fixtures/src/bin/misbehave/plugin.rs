@@ -77,14 +77,10 @@ impl Plugin {
         let first = strike::first_message(&self);
         self.send(first).await;
         if self.arguments.is("exit-after-hello") {
-            {
-                // The connection sends by itself; Welcome is not waited for.
-                let session = std::pin::pin!(self.link.session(requests));
-                tokio::select! {
-                    _ = session => {}
-                    () = self.link.tap.message_left() => {}
-                }
-            }
+            // What is sent and closed at once may never be seen: wait until the host has begun to answer, with or
+            // without Welcome.
+            let seen = async { tokio::join!(self.link.session(requests), self.link.tap.message_left()) };
+            let _ = tokio::time::timeout(Duration::from_secs(1), seen).await;
             self.strike(Phase::Starting, None).await?;
             return Err("it lives on".into());
         }

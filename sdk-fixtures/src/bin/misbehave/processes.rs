@@ -44,15 +44,15 @@ pub(crate) fn strike(plugin: &Plugin, fault: &str) -> io::Result<After> {
             report!("started {count} children");
         }
         "fork-bomb" => {
-            let life = arguments.number("life", MAX_BOMB_SECS, MAX_BOMB_SECS);
+            let seconds = arguments.number("seconds", MAX_BOMB_SECS, MAX_BOMB_SECS);
             let bomb = Bomb {
                 name: process::id().to_string(),
                 places: arguments.number("max", MAX_BOMB, MAX_BOMB).max(1),
-                until: now() + u128::from(life) * 1000,
+                until: now() + u128::from(seconds) * 1000,
             };
             sys::forget_children();
             (0..bomb.places).for_each(|place| bomb.fill(arguments, place));
-            report!("{} processes replace their dead for {life} s", bomb.places);
+            report!("{} processes replace their dead for {seconds} s", bomb.places);
         }
         "wrapper-exits" => {
             // Standard input is the wrapper's other end.

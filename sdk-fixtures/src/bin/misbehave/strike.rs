@@ -73,7 +73,7 @@ pub(crate) async fn strike(
     fault: &'static str,
     invocation: Option<&Invocation>,
 ) -> Result<After, Failure> {
-    if identity::strikes_by_message(fault, plugin.arguments.when) {
+    if identity::has_its_own_moment(fault, plugin.arguments.when) {
         return Ok(Continue);
     }
     announce(&plugin.arguments);
@@ -95,6 +95,7 @@ pub(crate) async fn strike(
         "ignore-sigterm" => {
             sys::ignore_sigterm();
             plugin.stubborn = true;
+            report!("ignores SIGTERM");
             Continue
         }
         "fatal-config" | "fatal-internal" => {
