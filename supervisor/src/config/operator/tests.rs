@@ -75,7 +75,7 @@ fn a_whole_file_is_read() {
         ..Settings::default()
     };
     assert_eq!(operator.settings, expected);
-    let [gate, other] = operator.plugins.as_slice() else { panic!("two plugins") };
+    let [gate, other] = <&[_; 2]>::try_from(operator.plugins.as_slice()).expect("two plugins");
     assert_eq!(told(&gate.problems), [""; 0]);
     let (package, written) = gate.package.clone().expect("a package");
     assert_eq!(
