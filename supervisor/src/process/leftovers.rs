@@ -1,5 +1,6 @@
 //! Processes of launches whose supervisor is gone: found at the next start by the nonce in their environment.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,16 +36,16 @@ pub fn kill_leftovers(notes: &[LaunchNote], boot_id: &str) -> u32 {
         .filter(|note| note.boot_id == boot_id && !note.nonce.is_empty())
         .map(|note| note.nonce.as_str())
         .collect();
-    let mut killed = 0;
+    let mut killed = BTreeSet::new();
     if nonces.is_empty() {
-        return killed;
+        return 0;
     }
     let until = Instant::now() + HUNT_FOR;
     loop {
         let round = hunt(&nonces);
-        killed += round.killed;
+        killed.extend(round.killed);
         if !round.alive || Instant::now() >= until {
-            return killed;
+            return u32::try_from(killed.len()).unwrap_or(u32::MAX);
         }
         // A killed process needs a moment to be gone.
         thread::sleep(PAUSE);
@@ -61,7 +62,9 @@ pub(super) fn hunt(nonces: &[&str]) -> Hunt {
         let Ok(environment) = procfs::read_at_most(&format!("/proc/{pid}/environ"), ENVIRONMENT_MAX) else { continue };
         if nonces.iter().any(|nonce| names_launch(&environment, nonce)) && pinned.is_alive() {
             hunt.alive = true;
-            hunt.killed += u32::from(pinned.kill());
+            if pinned.kill() {
+                hunt.killed.push(pid);
+            }
         }
     }
     hunt
