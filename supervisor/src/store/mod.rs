@@ -190,7 +190,7 @@ impl SqliteStore {
             let room = Arc::clone(&shared.room).acquire_owned().await.map_err(|_| StoreError::Closed)?;
             let (reply, answer) = oneshot::channel();
             let job = Box::new(Task::new(work, reply));
-            shared.send(Request { plugin, safety, job, _room: [share, room] })?;
+            shared.send(Request { plugin, safety, job, room: [share, room] })?;
             answer.await.unwrap_or(Err(StoreError::Closed))
         })
     }
