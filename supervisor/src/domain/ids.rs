@@ -1,5 +1,6 @@
-//! Names of plugins and launches.
+//! Names of plugins, launches and runtimes.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -49,11 +50,7 @@ impl FromStr for PluginId {
     type Err = PluginIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = text.as_bytes();
-        let first = bytes.first().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        let rest =
-            bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'));
-        if !first || !rest || bytes.len() > 64 {
+        if !has_shape(text) {
             return Err(PluginIdError::Shape(text.chars().take(80).collect()));
         }
         if RESERVED_STREAMS.contains(&text) {
@@ -61,6 +58,15 @@ impl FromStr for PluginId {
         }
         Ok(Self(text.into()))
     }
+}
+
+/// Whether a text is `[a-z0-9][a-z0-9_-]{0,63}`.
+fn has_shape(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let first = bytes.first().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let rest =
+        bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'));
+    first && rest && bytes.len() <= 64
 }
 
 impl fmt::Display for PluginId {
@@ -72,6 +78,53 @@ impl fmt::Display for PluginId {
 impl fmt::Debug for PluginId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PluginId({})", self.0)
+    }
+}
+
+/// Id of an agent runtime: `[a-z0-9][a-z0-9_-]{0,63}`. Its key file gives it, no request names it. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuntimeId(Arc<str>);
+
+/// A text is not the id of a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a runtime id: 1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter or digit")]
+pub struct RuntimeIdError(String);
+
+impl RuntimeId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RuntimeId {
+    type Err = RuntimeIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !has_shape(text) {
+            return Err(RuntimeIdError(text.chars().take(80).collect()));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// So that tables can be asked with a text.
+impl Borrow<str> for RuntimeId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuntimeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RuntimeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RuntimeId({})", self.0)
     }
 }
 
@@ -100,5 +153,7 @@ mod tests {
             assert!(matches!(bad.parse::<PluginId>(), Err(PluginIdError::Shape(_))), "{bad}");
         }
         assert!(matches!("lifecycle".parse::<PluginId>(), Err(PluginIdError::Reserved(_))));
+        assert!("lifecycle".parse::<RuntimeId>().is_ok(), "a runtime emits no stream, so no name is reserved");
+        assert!("../admin".parse::<RuntimeId>().is_err());
     }
 }

@@ -228,3 +228,11 @@ pub enum LaunchError {
         source: io::Error,
     },
 }
+
+/// A connection to a control socket from a process that is no plugin's.
+pub struct ControlConnection {
+    /// Bytes in and out.
+    pub io: Box<dyn Io>,
+    /// Who dialled.
+    pub peer: Peer,
+}

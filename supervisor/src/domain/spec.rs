@@ -1,6 +1,6 @@
 //! A configured plugin, checked: what manifest and operator decided together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,12 +87,73 @@ pub struct PluginSpec {
     pub rights: Rights,
     /// The guards its manifest declares.
     pub guards: Vec<Guard>,
+    /// The names its manifest claims.
+    pub claims: Claims,
     /// The operator's settings for its hooks.
     pub hooks: BTreeMap<Hook, HookSetting>,
     /// The operator's time for its calls where no hook's setting says otherwise.
     pub timeout: Option<Duration>,
     /// Bounds of its process tree.
     pub limits: PluginLimits,
+}
+
+/// Names a manifest claims, unique over plugins: of two the first in `outrigger.toml` has it, whether or not it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Every name claimed.
+    pub names: BTreeSet<Claim>,
+    /// Those an earlier plugin has, and which.
+    pub taken: BTreeMap<Claim, PluginId>,
+}
+
+impl Claims {
+    /// Whether the plugin has the name: claimed, and not taken by an earlier plugin.
+    #[must_use]
+    pub fn holds(&self, claim: &Claim) -> bool {
+        self.names.contains(claim) && !self.taken.contains_key(claim)
+    }
+}
+
+/// One name claimed. Displayed as `tool:NAME`, `command:NAME`, `slot:NAME`, `entry-field:NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Claim {
+    /// A tool, served or described.
+    Tool(String),
+    /// A command's name or alias.
+    Command(String),
+    /// A promoted slot of a session's entry.
+    Slot(String),
+    /// A field of a session's entry that transitions change.
+    EntryField(String),
+}
+
+impl Claim {
+    /// The name alone.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Tool(name) | Self::Command(name) | Self::Slot(name) | Self::EntryField(name) => name,
+        }
+    }
+
+    /// Whether only one plugin can have both. Slots and entry fields are fields of the same entry.
+    #[must_use]
+    pub fn clashes(&self, other: &Self) -> bool {
+        let field = |claim: &Self| matches!(claim, Self::Slot(_) | Self::EntryField(_));
+        self == other || (field(self) && field(other) && self.name() == other.name())
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Tool(_) => "tool",
+            Self::Command(_) => "command",
+            Self::Slot(_) => "slot",
+            Self::EntryField(_) => "entry-field",
+        };
+        write!(f, "{kind}:{}", self.name())
+    }
 }
 
 /// What the operator set for one hook of one plugin (`[plugin.hooks.NAME]`).

@@ -24,7 +24,8 @@ pub trait Store: Send + Sync {
     fn end_launch(&self, plugin: PluginId, generation: Generation) -> BoxFuture<Result<(), StoreError>>;
     /// Adds a failure; the oldest beyond [`KEPT_FAILURES`] goes. Process-safe.
     fn add_failure(&self, plugin: PluginId, failure: FailureRecord) -> BoxFuture<Result<(), StoreError>>;
-    /// Sets or lifts the quarantine, and, where lifted, forgets the failures counted toward the next. Power-safe.
+    /// Sets or lifts the quarantine. The failures stay, for `why`; how many count toward the next quarantine is not
+    /// durable. Power-safe.
     fn set_quarantine(&self, plugin: PluginId, quarantine: Option<Quarantine>) -> BoxFuture<Result<(), StoreError>>;
     /// Keeps what a readable manifest guards and may do, for the day it cannot be read. Power-safe.
     fn remember_guards(&self, plugin: PluginId, remembered: Remembered) -> BoxFuture<Result<(), StoreError>>;
@@ -45,6 +46,8 @@ pub struct PluginRecord {
     pub failures: Vec<FailureRecord>,
     /// What its manifest last guarded.
     pub remembered: Option<Remembered>,
+    /// What is stored of it and cannot be read, one sentence each. It is missing above.
+    pub damage: Vec<String>,
 }
 
 /// Traces by which the processes of a launch can be found after the supervisor's end.
@@ -107,6 +110,16 @@ pub enum StoreError {
     /// It cannot be read or written (disk full, read-only, damaged).
     #[error("use the store: {0}")]
     Unavailable(String),
+    /// It is longer than is kept of it, and cutting it would change what it means.
+    #[error("keep the {what}: {bytes} bytes, and the most is {limit}")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
     /// The store's thread has ended: the supervisor is stopping.
     #[error("use the store: it is closed")]
     Closed,

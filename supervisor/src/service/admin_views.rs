@@ -1,0 +1,369 @@
+//! Plugins as operators see them.
+
+use std::sync::Arc;
+
+use outrigger_proto::admin::v1 as wire;
+use outrigger_proto::types::v1 as types;
+use tokio::time::Instant;
+
+use super::actor::{Details, Plugin, StopSummary};
+use super::core::Core;
+use super::registration::Handler;
+use super::registry::Snapshot;
+use super::session::Session;
+use super::view::HandlerStats;
+use super::wire::{duration, timestamp};
+use crate::domain::guard::{Guard, OnAbsent, guard_counts};
+use crate::domain::launch::ExitStatus;
+use crate::domain::spec::Entry;
+use crate::domain::store::FailureRecord;
+
+/// A plugin at a glance.
+pub(crate) fn status(core: &Core, plugin: &Plugin) -> wire::PluginStatus {
+    let (status, details) = (plugin.view.status(), plugin.details());
+    let session = plugin.view.serving();
+    let (p50, p99) = plugin.view.quantiles();
+    let (name, version, tier) = match &details.entry {
+        Entry::Sound(spec) => (spec.name.clone(), spec.version.clone(), spec.tier),
+        Entry::Broken(broken) => (broken.id.to_string(), String::new(), broken.tier),
+    };
+    let resources = resources(&details, session.as_deref(), status.pid);
+    let peak = resources.as_ref().map_or(0, |resources| resources.peak_memory_bytes).max(details.peak_memory_bytes);
+    let now = Instant::now();
+    wire::PluginStatus {
+        plugin_id: plugin.view.id.to_string(),
+        plugin_name: name,
+        version,
+        tier: super::wire::tier(tier) as i32,
+        state: status.state as i32,
+        state_since: Some(timestamp(status.since)),
+        message: super::text::clean(&status.message, 500),
+        generation: status.generation.0,
+        pid: status.pid,
+        retry_after: status.next_start.map(|at| duration(at.saturating_duration_since(now))),
+        recent_failures: status.recent_failures,
+        refused_items: session.as_ref().map_or(0, |session| session.registration.refused().count() as u32),
+        resources,
+        enabled: true,
+        guards: if details.lifted { 0 } else { details.guards.len() as u32 },
+        ungranted_guards: ungranted(&details).count() as u32,
+        manifest_unreadable: details.remembered,
+        uncalled_hooks: session.as_ref().map_or(0, |session| uncalled(core, session) as u32),
+        p50: p50.map(duration),
+        p99: p99.map(duration),
+        denials: plugin.view.denials(),
+        restarts: status.restarts,
+        event_lag: 0,
+        peak_memory_bytes: peak,
+    }
+}
+
+fn resources(details: &Details, session: Option<&Session>, pid: u32) -> Option<wire::ResourceUse> {
+    let seen = *details.resources.as_ref().filter(|_| pid != 0)?.borrow();
+    let limit = match &details.entry {
+        Entry::Sound(spec) => spec.limits.memory_bytes.unwrap_or(0),
+        Entry::Broken(_) => 0,
+    };
+    Some(wire::ResourceUse {
+        cpu_time: Some(duration(seen.now.cpu_time)),
+        memory_bytes: seen.now.memory_bytes,
+        peak_memory_bytes: seen.peak_memory_bytes,
+        memory_limit_bytes: limit,
+        descriptors: seen.now.descriptors,
+        processes: seen.now.processes,
+        threads: seen.now.threads,
+        invocations_in_flight: session.map_or(0, |session| session.in_flight() as u32),
+        queued_bytes: session.map_or(0, |session| session.queued_bytes() as u64),
+    })
+}
+
+/// Accepted hooks that no attached runtime calls.
+fn uncalled(core: &Core, session: &Session) -> usize {
+    session
+        .registration
+        .handlers
+        .iter()
+        .filter(|handler| !not_called_by(core, handler).is_empty() && nobody_calls(core, handler))
+        .count()
+}
+
+fn nobody_calls(core: &Core, handler: &Handler) -> bool {
+    let attached = core.runtimes.attached(core.shared.settings.runtime_gone);
+    attached.iter().all(|runtime| runtime.served_hooks.as_ref().is_some_and(|served| !served.contains(&handler.hook)))
+}
+
+/// Attached runtimes that said that they do not call the handler's hook.
+pub(crate) fn not_called_by(core: &Core, handler: &Handler) -> Vec<String> {
+    let attached = core.runtimes.attached(core.shared.settings.runtime_gone);
+    attached
+        .into_iter()
+        .filter(|runtime| runtime.served_hooks.as_ref().is_some_and(|served| !served.contains(&handler.hook)))
+        .map(|runtime| runtime.id)
+        .collect()
+}
+
+fn ungranted(details: &Details) -> impl Iterator<Item = (&Guard, crate::domain::rights::Denial)> {
+    let spec = match &details.entry {
+        Entry::Sound(spec) => Some(spec),
+        Entry::Broken(_) => None,
+    };
+    spec.into_iter()
+        .flat_map(|spec| spec.guards.iter().map(move |guard| (guard, guard_counts(guard, &spec.rights))))
+        .filter_map(|(guard, counts)| counts.err().map(|denial| (guard, denial)))
+}
+
+/// Every declared guard of a plugin, and whether it guards.
+pub(crate) fn guards(plugin: &Plugin) -> Vec<wire::GuardStatus> {
+    let details = plugin.details();
+    let session = plugin.view.serving();
+    let hooks = match &details.entry {
+        Entry::Sound(spec) => &spec.hooks,
+        Entry::Broken(broken) => &broken.hooks,
+    };
+    let row = |guard: &Guard, state: wire::GuardState, missing: &str| wire::GuardStatus {
+        plugin_id: plugin.view.id.to_string(),
+        guard: Some(super::wire::guard(guard)),
+        state: state as i32,
+        missing_scope: missing.to_owned(),
+        remembered: details.remembered,
+    };
+    let mut rows = Vec::new();
+    for guard in &details.guards {
+        let served =
+            session.as_ref().is_some_and(|session| {
+                !session.registration.unserved.iter().any(|left| {
+                    left.hook == guard.hook && left.policy == guard.policy && guard.tools.covers(&left.tools)
+                })
+            });
+        let skips = hooks.get(&guard.hook).is_some_and(|setting| setting.on_absent == OnAbsent::Skip);
+        let state = match (details.lifted, served, skips) {
+            (true, _, _) => wire::GuardState::Lifted,
+            (false, true, _) => wire::GuardState::Served,
+            (false, false, true) => wire::GuardState::Skipped,
+            (false, false, false) => wire::GuardState::Denying,
+        };
+        rows.push(row(guard, state, ""));
+    }
+    rows.extend(
+        ungranted(&details).map(|(guard, denial)| row(guard, wire::GuardState::NotGranted, denial.scope.name())),
+    );
+    rows
+}
+
+/// How a handler fares.
+pub(crate) fn stats(
+    id: &str,
+    hook: types::Hook,
+    mut stats: HandlerStats,
+    session: Option<&Session>,
+) -> wire::HandlerStats {
+    let now = Instant::now();
+    let violations = session.map_or(0, |session| {
+        let counters = &session.counters;
+        counters.violations.load(std::sync::atomic::Ordering::Relaxed)
+            + counters.late.load(std::sync::atomic::Ordering::Relaxed)
+    });
+    wire::HandlerStats {
+        handler_id: id.to_owned(),
+        hook: hook as i32,
+        outcomes: stats
+            .outcomes
+            .iter()
+            .map(|(outcome, count)| wire::handler_stats::OutcomeCount { outcome: *outcome, count: *count })
+            .collect(),
+        last_called_at: stats.last_called.map(timestamp),
+        p50: stats.latencies.quantile(now, 0.5).map(duration),
+        p99: stats.latencies.quantile(now, 0.99).map(duration),
+        breaker_open: stats.breaker.is_open(now),
+        violations,
+        kind: types::ItemKind::Hook as i32,
+    }
+}
+
+/// A plugin in full.
+pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
+    let details = plugin.details();
+    let session = plugin.view.serving();
+    let mut response = wire::GetPluginResponse {
+        status: Some(status(core, plugin)),
+        guards: guards(plugin),
+        sdk: details.sdk.clone(),
+        protocol_version: if session.is_some() { details.protocol_version } else { 0 },
+        ..Default::default()
+    };
+    if let Entry::Sound(spec) = &details.entry {
+        response.command.clone_from(&spec.command);
+        response.grants = super::wire::grants(&spec.rights);
+        let fixed = [
+            "HOME",
+            "LANG",
+            "OUTRIGGER_DATA_DIR",
+            "OUTRIGGER_LAUNCH",
+            "OUTRIGGER_PACKAGE_DIR",
+            "OUTRIGGER_SOCKET",
+            "OUTRIGGER_TARGET",
+            "OUTRIGGER_TOKEN",
+            "PATH",
+            "TMPDIR",
+            "TZ",
+        ];
+        response.environment_names =
+            fixed.iter().map(|name| (*name).to_owned()).chain(spec.environment.keys().cloned()).collect();
+        response.environment_names.sort();
+        response.environment_names.dedup();
+    }
+    if let Some(session) = &session {
+        for verdict in &session.registration.verdicts {
+            response.items.push(wire::get_plugin_response::Item {
+                kind: verdict.kind,
+                id: verdict.id.clone(),
+                accepted: verdict.reason == outrigger_proto::plugin::v1::VerdictReason::Accepted as i32,
+                message: verdict.message.clone(),
+                remedy: verdict.remedy.clone(),
+            });
+        }
+    }
+    for (hook, id, counts) in plugin.view.handlers() {
+        response.handlers.push(stats(&id, super::wire::hook(hook), counts, session.as_deref()));
+    }
+    for protection in &details.protections {
+        response.sandbox.push(wire::get_plugin_response::SandboxRung {
+            name: protection.name.to_owned(),
+            mode: "best-effort".to_owned(),
+            applied: protection.applied,
+            detail: protection.detail.clone(),
+        });
+        if !protection.applied {
+            response.exposures.push(format!("{} does not hold: {}", protection.name, protection.detail));
+        }
+    }
+    response.exposures.push(
+        "The package is not pinned: it runs in place, and whoever can write there changes what runs at the next launch.".to_owned(),
+    );
+    response.exposures.push(
+        "The plugin runs as the supervisor's user without a file sandbox: it can read what that user can, the keys in the state directory among it; a peer from its process tree is refused on the control sockets all the same.".to_owned(),
+    );
+    response
+}
+
+/// How the last stop went.
+pub(crate) fn stop_report(summary: &StopSummary) -> wire::StopReport {
+    let step = match summary.step {
+        0 => wire::StopStep::Unspecified,
+        1 => wire::StopStep::Drain,
+        2 => wire::StopStep::Shutdown,
+        3 => wire::StopStep::Sigterm,
+        _ => wire::StopStep::Sigkill,
+    };
+    let (exit_status, signal) = match summary.exit {
+        Some(ExitStatus::Exited(code)) => (Some(code), 0),
+        Some(ExitStatus::Signalled(signal)) => (None, signal.unsigned_abs()),
+        Some(ExitStatus::Unknown) | None => (None, 0),
+    };
+    wire::StopReport {
+        step: step as i32,
+        exit_status,
+        signal,
+        cut_off_invocations: u32::try_from(summary.cut_off).unwrap_or(u32::MAX),
+        elapsed: Some(duration(summary.elapsed)),
+    }
+}
+
+/// One failure, for `why`.
+pub(crate) fn failure(record: &FailureRecord) -> wire::explain_plugin_response::Failure {
+    use wire::FailureCause as Cause;
+    let cause = match record.cause.as_str() {
+        "crashed" if record.exit.contains("signal") => Cause::Signal,
+        "crashed" | "exited-unasked" => Cause::Exit,
+        "session-closed" | "dialer-gone" => Cause::SessionClosed,
+        "unresponsive" => Cause::Unresponsive,
+        "recycled" => Cause::Recycled,
+        "protocol-violation" | "frame-invalid" | "protocol-unsupported" | "registration-refused" | "canary-failed" => {
+            Cause::ProtocolViolation
+        }
+        "resource-limit" => Cause::ResourceLimit,
+        "startup-timeout" => Cause::StartupTimeout,
+        "spawn-failed" | "host-fault" | "config-invalid" => Cause::NotLaunchable,
+        "final-exit" => Cause::FinalExit,
+        cause if cause.starts_with("fatal") => Cause::Fatal,
+        _ => Cause::Unspecified,
+    };
+    let phase = match record.phase.as_str() {
+        "hello" => wire::LaunchPhase::Hello,
+        "register" => wire::LaunchPhase::Register,
+        "ready" => wire::LaunchPhase::Serving,
+        "stopping" | "ended" => wire::LaunchPhase::Draining,
+        _ => wire::LaunchPhase::Spawn,
+    };
+    let number = |prefix: &str| record.exit.strip_prefix(prefix).and_then(|rest| rest.parse::<i32>().ok());
+    wire::explain_plugin_response::Failure {
+        time: Some(timestamp(record.at)),
+        generation: record.generation.0,
+        phase: phase as i32,
+        cause: cause as i32,
+        message: super::text::clean(&format!("{}: {}", record.cause, record.message), 2000),
+        exit_status: number("exited with status "),
+        signal: number("was ended by signal ").map_or(0, i32::unsigned_abs),
+        stderr_tail: record.stderr_tail.clone(),
+        evidence: if record.evidence.is_empty() {
+            Vec::new()
+        } else {
+            let text = record.evidence.join("\n").chars().take(16_384).collect();
+            vec![wire::Evidence { name: "process-tree".to_owned(), content: Some(wire::evidence::Content::Text(text)) }]
+        },
+    }
+}
+
+/// Active handlers in order, and guards that nobody serves.
+pub(crate) fn hooks(
+    core: &Core,
+    snapshot: &Arc<Snapshot>,
+    request: &wire::ListHooksRequest,
+) -> Vec<wire::list_hooks_response::Handler> {
+    let mut rows = Vec::new();
+    for row in crate::domain::hook::CATALOGUE {
+        if request.hook != 0 && request.hook != row.hook as i32 {
+            continue;
+        }
+        let Some(table) = snapshot.table(row.hook) else { continue };
+        let hook = super::wire::hook(row.hook);
+        for unserved in &table.unserved {
+            let id = unserved.part.view.id.as_str();
+            if !request.plugin_id.is_empty() && request.plugin_id != id {
+                continue;
+            }
+            let state = match unserved.on_absent {
+                OnAbsent::Deny => wire::GuardState::Denying,
+                OnAbsent::Skip => wire::GuardState::Skipped,
+            };
+            rows.push(wire::list_hooks_response::Handler {
+                plugin_id: id.to_owned(),
+                stats: None,
+                tool_names: unserved.tools.to_list(),
+                guard: state as i32,
+                hook: hook as i32,
+                ..Default::default()
+            });
+        }
+        for asked in &table.asked {
+            let id = asked.part.view.id.as_str();
+            if !request.plugin_id.is_empty() && request.plugin_id != id {
+                continue;
+            }
+            let handler = &asked.session.registration.handlers[asked.index];
+            let counts = asked.counts.snapshot();
+            rows.push(wire::list_hooks_response::Handler {
+                plugin_id: id.to_owned(),
+                stats: Some(stats(&handler.id, hook, counts, Some(&asked.session))),
+                tool_names: handler.tools.to_list(),
+                priority: handler.priority,
+                guard: if row.hook.is_guard() { wire::GuardState::Served as i32 } else { 0 },
+                tool_policy: false,
+                timeout: Some(duration(handler.timeout)),
+                hook: hook as i32,
+                not_called_by: not_called_by(core, handler),
+            });
+        }
+    }
+    rows
+}

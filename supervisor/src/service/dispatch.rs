@@ -1,0 +1,397 @@
+//! Calls a hook: who is asked, in which order, and what their answers come to.
+//!
+//! `before_tool_call` is a gate. First, guards that hold and whose plugin is absent: a call that cannot pass costs nobody
+//! a call. Then handlers in order; the first that blocks, fails, or does not answer in time ends it. Parameters are
+//! merged key by key over the event's; guards that allowed before a later handler changed them are asked once more about
+//! what will run. No lock is held while a plugin is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use outrigger_proto::plugin::v1 as wire;
+use outrigger_proto::plugin::v1::invocation_result::Outcome as Answer;
+use outrigger_proto::types::v1 as types;
+use outrigger_proto::types::v1::HandlerOutcome as Fared;
+use tokio::time::Instant;
+
+use super::registry::{Asked, Registry, Snapshot};
+use super::session::{Ask, InvokeError, Session};
+use super::tool_gate::{self, Decided};
+use super::view::{View, state_name};
+use crate::domain::guard::OnAbsent;
+use crate::domain::hook::Hook;
+
+/// How often a call is passed on to a newer generation before the plugin counts as absent. Each pass means that a
+/// generation began to serve in between.
+const PASSES: usize = 4;
+
+/// A hook call, checked.
+pub(crate) struct Call {
+    /// Who calls; empty for an operator.
+    pub(crate) runtime_id: String,
+    pub(crate) hook: Hook,
+    pub(crate) tool_name: String,
+    pub(crate) tool_call_id: String,
+    /// A JSON object.
+    pub(crate) event_json: Bytes,
+    /// A JSON object, or empty.
+    pub(crate) context_json: Bytes,
+    /// A JSON array, or empty.
+    pub(crate) messages_json: Bytes,
+    pub(crate) messages_omitted: bool,
+    pub(crate) session: Option<types::SessionRef>,
+    pub(crate) run: Option<types::RunRef>,
+    pub(crate) trace: Option<types::TraceContext>,
+    /// The caller's own deadline.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) report_handlers: bool,
+    pub(crate) canary: bool,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    GoOn,
+    Stop,
+}
+
+/// What the plugins made of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) result: Option<types::HookResult>,
+    /// Why not; begins with the plugin's id.
+    pub(crate) reason: String,
+    pub(crate) decided_by: Option<types::HandlerReport>,
+    pub(crate) rechecked: u32,
+    pub(crate) handlers: Vec<types::HandlerReport>,
+    /// Epoch this was answered under.
+    pub(crate) epoch: u64,
+}
+
+/// How asking one handler came out.
+pub(crate) struct Asking {
+    pub(crate) fared: Fared,
+    pub(crate) message: String,
+    pub(crate) elapsed: Duration,
+    pub(crate) decided: Decided,
+    pub(crate) result: Option<types::HookResult>,
+}
+
+impl Asking {
+    /// Nobody was there to be asked.
+    pub(crate) fn absent(message: String) -> Self {
+        Self { fared: Fared::Absent, message, elapsed: Duration::ZERO, decided: Decided::Pass, result: None }
+    }
+}
+
+/// Asks plugins.
+pub(crate) struct Dispatcher {
+    registry: Arc<Registry>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(registry: Arc<Registry>) -> Arc<Self> {
+        Arc::new(Self { registry })
+    }
+
+    /// The contribution epoch now.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.registry.snapshot().epoch
+    }
+
+    /// Dispatches one call. Cancel safe: a dropped future cancels what is in flight.
+    pub(crate) async fn dispatch(&self, call: Call) -> Outcome {
+        let snapshot = self.registry.snapshot();
+        let mut gate = Gate { call, snapshot: &snapshot, reports: Vec::new(), rechecked: 0 };
+        let stopped = gate.run().await;
+        let Gate { call, reports, rechecked, .. } = gate;
+        let handlers = if call.report_handlers { reports } else { Vec::new() };
+        let epoch = snapshot.epoch;
+        match stopped {
+            Err(stop) => Outcome {
+                verdict: Verdict::Stop,
+                result: stop.result,
+                reason: stop.reason,
+                decided_by: Some(stop.report),
+                rechecked,
+                handlers,
+                epoch,
+            },
+            Ok(params) => Outcome {
+                verdict: Verdict::GoOn,
+                result: params.map(tool_gate::proceed),
+                reason: String::new(),
+                decided_by: None,
+                rechecked,
+                handlers,
+                epoch,
+            },
+        }
+    }
+}
+
+/// Why a call does not go on.
+struct Stop {
+    reason: String,
+    report: types::HandlerReport,
+    result: Option<types::HookResult>,
+}
+
+struct Gate<'a> {
+    call: Call,
+    snapshot: &'a Snapshot,
+    reports: Vec<types::HandlerReport>,
+    rechecked: u32,
+}
+
+impl Gate<'_> {
+    /// Asks everybody; `Ok` with the changed parameters, if they were changed.
+    async fn run(&mut self) -> Result<Option<Bytes>, Stop> {
+        let Some(table) = self.snapshot.table(self.call.hook) else { return Ok(None) };
+        for unserved in &table.unserved {
+            if !unserved.tools.matches(&self.call.tool_name) {
+                continue;
+            }
+            let message = why_absent(&unserved.part.view);
+            unserved.counts.record(Fared::Absent, Instant::now(), Duration::ZERO);
+            let report = self.report(&unserved.part.view, "", Fared::Absent, Duration::ZERO, &message, false);
+            if unserved.on_absent == OnAbsent::Deny {
+                return Err(self.stop(&unserved.part.view, report, &message, None));
+            }
+        }
+        let asked: Vec<&Asked> = table
+            .asked
+            .iter()
+            .filter(|asked| asked.session.registration.handlers[asked.index].tools.matches(&self.call.tool_name))
+            .collect();
+        let mut params: Option<Bytes> = None;
+        // Position after the last handler that changed the parameters, and who allowed before.
+        let mut changed_at = 0;
+        for (position, one) in asked.iter().enumerate() {
+            let event = self.call.event_json.clone();
+            let asking = self.ask(one, event, false).await;
+            if let Some(added) = self.judge(one, asking, false)? {
+                params = Some(match params {
+                    None => added,
+                    Some(before) => tool_gate::merge(&before, &added).unwrap_or(added),
+                });
+                changed_at = position;
+            }
+        }
+        let Some(params) = params else { return Ok(None) };
+        // What the handlers changed is merged over what the event had; that is what runs.
+        let (event, merged) = tool_gate::with_params(&self.call.event_json, &params);
+        for one in &asked[..changed_at] {
+            let asking = self.ask(one, event.clone(), true).await;
+            self.rechecked += 1;
+            self.judge(one, asking, true)?;
+        }
+        Ok(Some(merged))
+    }
+
+    /// Counts and reports one handler's answer; `Err` where it ends the call.
+    fn judge(&mut self, one: &Asked, asking: Asking, recheck: bool) -> Result<Option<Bytes>, Stop> {
+        let view = &one.part.view;
+        let id = &one.session.registration.handlers[one.index].id;
+        let now = Instant::now();
+        if let Some(open) = one.counts.record(asking.fared, now, asking.elapsed) {
+            let text = format!("the breaker of handler `{id}` opened for {open:.1?}");
+            tracing::warn!(plugin = %view.id, handler = id, "{text}");
+            view.logs.say(std::time::SystemTime::now(), one.session.generation, "warn", text);
+        }
+        let report = self.report(view, id, asking.fared, asking.elapsed, &asking.message, recheck);
+        match asking.fared {
+            Fared::Allow => match asking.decided {
+                Decided::Pass => Ok(None),
+                // In a recheck only a block counts.
+                Decided::Params(_) if recheck => Ok(None),
+                Decided::Params(params) => Ok(Some(params)),
+                Decided::Block(_) => Ok(None),
+            },
+            Fared::Absent if one.part.on_absent(self.call.hook) == OnAbsent::Skip => Ok(None),
+            _ => Err(self.stop(view, report, &asking.message, asking.result)),
+        }
+    }
+
+    fn stop(
+        &self,
+        view: &View,
+        report: types::HandlerReport,
+        message: &str,
+        result: Option<types::HookResult>,
+    ) -> Stop {
+        view.denied();
+        let mut reason = format!("{}: {message}", view.id);
+        if reason.chars().count() > 2200 {
+            reason = reason.chars().take(2200).collect();
+        }
+        Stop { reason, report, result }
+    }
+
+    fn report(
+        &mut self,
+        view: &View,
+        handler: &str,
+        fared: Fared,
+        elapsed: Duration,
+        message: &str,
+        recheck: bool,
+    ) -> types::HandlerReport {
+        let report = types::HandlerReport {
+            plugin_id: view.id.to_string(),
+            handler_id: handler.to_owned(),
+            outcome: fared as i32,
+            elapsed: Some(super::wire::duration(elapsed)),
+            message: super::text::clean(message, 500),
+            tool_policy: false,
+            recheck,
+            plugin_state: if fared == Fared::Absent { view.status().state as i32 } else { 0 },
+        };
+        if self.call.report_handlers {
+            self.reports.push(report.clone());
+        }
+        report
+    }
+
+    /// Asks one handler, of whatever generation serves by then.
+    async fn ask(&self, one: &Asked, event_json: Bytes, recheck: bool) -> Asking {
+        let started = Instant::now();
+        let absent = Asking::absent;
+        if !one.counts.admit(started) {
+            return absent("is not asked: the breaker of its handler is open".to_owned());
+        }
+        let admitted = Admitted { one, settled: false };
+        let first = &one.session.registration.handlers[one.index];
+        let mut session = Arc::clone(&one.session);
+        let mut index = one.index;
+        for _ in 0..PASSES {
+            let deadline = started + session.registration.handlers[index].timeout;
+            let deadline = self.call.deadline.map_or(deadline, |own| own.min(deadline));
+            let bytes = event_json.len() + self.call.context_json.len();
+            let ask = Ask {
+                handler: index,
+                deadline,
+                invocation: self.invocation(&session, index, &event_json, recheck),
+                bytes,
+            };
+            match session.invoke(ask).await {
+                Err(InvokeError::NotServing) => {
+                    // Nothing was sent. Another generation may serve by now.
+                    let Some(current) =
+                        one.part.view.serving().filter(|current| current.generation != session.generation)
+                    else {
+                        return absent(why_absent(&one.part.view));
+                    };
+                    let Some(found) = current.registration.handler(self.call.hook, &first.id) else {
+                        return absent(format!("its generation {} does not serve this guard", current.generation));
+                    };
+                    (session, index) = (current, found);
+                }
+                Err(InvokeError::Overloaded) => {
+                    return absent("is over its bounds: too many calls wait for it already".to_owned());
+                }
+                result => return admitted.settle(outcome(result, &session, index, started)),
+            }
+        }
+        absent(why_absent(&one.part.view))
+    }
+
+    fn invocation(&self, session: &Session, index: usize, event_json: &Bytes, recheck: bool) -> wire::Invocation {
+        let call = &self.call;
+        let handler = &session.registration.handlers[index];
+        let wants_messages = handler.wants_messages && !call.messages_json.is_empty();
+        let fits =
+            call.messages_json.len() + event_json.len() + call.context_json.len() + 64 * 1024 <= session.max_receive();
+        wire::Invocation {
+            handler_id: handler.id.clone(),
+            session: call.session.as_ref().map(|reference| session.handles.session(reference)),
+            run: call.run.as_ref().map(|run| session.handles.run(&call.runtime_id, run)),
+            trace: call.trace.clone(),
+            canary: call.canary,
+            call: Some(wire::invocation::Call::Hook(wire::HookCall {
+                hook: super::wire::hook(call.hook) as i32,
+                event_json: event_json.clone(),
+                context_json: call.context_json.clone(),
+                messages_json: if wants_messages && fits { call.messages_json.clone() } else { Bytes::new() },
+                messages_omitted: handler.wants_messages && (call.messages_omitted || (wants_messages && !fits)),
+                tool_name: call.tool_name.clone(),
+                tool_call_id: call.tool_call_id.clone(),
+                tool_authority: String::new(),
+                recheck,
+            })),
+            ..Default::default()
+        }
+    }
+}
+
+/// A call the breaker let pass; says so if it comes to nothing.
+struct Admitted<'a> {
+    one: &'a Asked,
+    settled: bool,
+}
+
+impl Admitted<'_> {
+    fn settle(mut self, asking: Asking) -> Asking {
+        self.settled = true;
+        asking
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.one.counts.abandon();
+        }
+    }
+}
+
+/// What an answer, or its absence, comes to.
+pub(crate) fn outcome(
+    result: Result<Answer, InvokeError>,
+    session: &Session,
+    index: usize,
+    started: Instant,
+) -> Asking {
+    let elapsed = started.elapsed();
+    let handler = &session.registration.handlers[index];
+    let asking = |fared, message: String, decided, result| Asking { fared, message, elapsed, decided, result };
+    let error = |message: String| asking(Fared::Error, message, Decided::Pass, None);
+    let invalid = |message: &str| {
+        session.notice(wire::NoticeKind::ResultInvalid, 0, &handler.id, message.to_owned());
+        session.invalid_answer();
+        error(format!("gave an invalid answer: {message}"))
+    };
+    match result {
+        Ok(Answer::Declined(_) | Answer::Completed(_)) => asking(Fared::Allow, String::new(), Decided::Pass, None),
+        Ok(Answer::Failed(failed)) => {
+            let words = super::text::clean(&failed.message, 500);
+            let words =
+                if words.is_empty() { "its handler failed".to_owned() } else { format!("its handler failed: {words}") };
+            error(words)
+        }
+        Ok(Answer::Hook(result)) => match tool_gate::decide(&result, &handler.id) {
+            Ok(Decided::Block(reason)) => asking(Fared::Deny, reason.clone(), Decided::Block(reason), Some(result)),
+            Ok(decided) => asking(Fared::Allow, String::new(), decided, None),
+            Err(why) => invalid(&why),
+        },
+        Ok(_) => invalid("the answer is of another kind than the call"),
+        Err(InvokeError::TimedOut { sent }) => {
+            let what = if sent { "did not answer in time" } else { "was busy until the call's time was up" };
+            asking(Fared::Timeout, format!("{what} ({:.1?})", elapsed), Decided::Pass, None)
+        }
+        Err(InvokeError::Ended(why)) => error(why),
+        Err(InvokeError::TooLarge { bytes, max }) => {
+            error(format!("cannot be asked: the call has {bytes} bytes, it can receive {max}"))
+        }
+        Err(InvokeError::NotServing | InvokeError::Overloaded) => Asking::absent("does not serve".to_owned()),
+    }
+}
+
+/// The state of a plugin that is not there, in words.
+pub(crate) fn why_absent(view: &View) -> String {
+    let status = view.status();
+    let state = state_name(status.state);
+    if status.message.is_empty() { format!("is {state}") } else { format!("is {state}: {}", status.message) }
+}

@@ -1,0 +1,228 @@
+//! A runtime's fast stream of hook calls: driven by whoever reads its answers, without a task or queue of its own.
+//!
+//! Dropping the stream drops every call in flight, which cancels it. A runtime that does not read its answers is not
+//! read from either.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt as _};
+use outrigger_proto::runtime::v1 as wire;
+use outrigger_proto::types::v1::ErrorReason;
+use tonic::{Code, Status, Streaming};
+
+use super::dispatch::Dispatcher;
+use super::invocation;
+use super::runtimes::Runtime;
+use super::status::Failure;
+
+/// Calls of one message (the wire contract's bound).
+const MAX_CALLS: usize = 1024;
+/// Calls of one stream that may be in flight.
+pub(crate) const MAX_IN_FLIGHT: usize = 1024;
+/// Answers put into one message.
+const MAX_ANSWERS: usize = 64;
+
+type Running = Pin<Box<dyn Future<Output = (u64, Option<Answered>)> + Send>>;
+
+enum Answered {
+    Outcome(Box<wire::HookOutcome>, u64),
+    Failed(Box<Status>),
+}
+
+/// The answers of one stream.
+pub(crate) struct HookStream {
+    runtime: Arc<Runtime>,
+    dispatcher: Arc<Dispatcher>,
+    inbound: Option<Streaming<wire::HookStreamRequest>>,
+    running: FuturesUnordered<Running>,
+    aborts: HashMap<u64, AbortHandle>,
+    answers: Vec<wire::hook_stream_response::Answer>,
+    redemptions: Vec<wire::hook_stream_response::Redemption>,
+    epoch: u64,
+    broken: Option<Status>,
+    runtime_gone: std::time::Duration,
+}
+
+impl HookStream {
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        dispatcher: Arc<Dispatcher>,
+        inbound: Streaming<wire::HookStreamRequest>,
+        runtime_gone: std::time::Duration,
+    ) -> Self {
+        Self {
+            runtime,
+            dispatcher,
+            inbound: Some(inbound),
+            running: FuturesUnordered::new(),
+            aborts: HashMap::new(),
+            answers: Vec::new(),
+            redemptions: Vec::new(),
+            epoch: 0,
+            broken: None,
+            runtime_gone,
+        }
+    }
+
+    fn take_in(&mut self, message: wire::HookStreamRequest) {
+        if message.calls.len() > MAX_CALLS || message.redemptions.len() > MAX_CALLS {
+            let right = format!("at most {MAX_CALLS} calls and as many redemptions in a message");
+            self.broken = Some(Failure::field("calls", right).into());
+            return;
+        }
+        for call in message.calls {
+            let id = call.call_id;
+            if id == 0 || self.aborts.contains_key(&id) {
+                let right = "wants a number from 1 that is not in use by another call of this stream";
+                self.broken = Some(Failure::field("calls.call_id", right).into());
+                return;
+            }
+            if self.aborts.len() >= MAX_IN_FLIGHT {
+                let failure =
+                    Failure::new(ErrorReason::PluginOverloaded, format!("{MAX_IN_FLIGHT} calls are in flight"));
+                self.fail(id, &failure.retry(std::time::Duration::from_millis(10)).into());
+                continue;
+            }
+            let (runtime, dispatcher, gone) =
+                (Arc::clone(&self.runtime), Arc::clone(&self.dispatcher), self.runtime_gone);
+            let (abort, registration) = AbortHandle::new_pair();
+            self.aborts.insert(id, abort);
+            let work = Abortable::new(answer(runtime, dispatcher, call.invocation, gone), registration);
+            self.running.push(Box::pin(async move { (id, work.await.ok()) }));
+        }
+        for id in message.cancelled_call_ids {
+            if let Some(abort) = self.aborts.get(&id) {
+                abort.abort();
+            }
+        }
+        for redemption in message.redemptions {
+            let error = call_error(&super::runtime_service::no_decision(&redemption.decision_id).into());
+            self.redemptions.push(wire::hook_stream_response::Redemption {
+                decision_id: redemption.decision_id,
+                answer: Some(wire::hook_stream_response::redemption::Answer::Error(error)),
+            });
+        }
+    }
+
+    fn fail(&mut self, call_id: u64, status: &Status) {
+        let answer = Some(wire::hook_stream_response::answer::Answer::Error(call_error(status)));
+        self.answers.push(wire::hook_stream_response::Answer { call_id, answer });
+    }
+
+    fn finish(&mut self, call_id: u64, answered: Option<Answered>) {
+        self.aborts.remove(&call_id);
+        match answered {
+            Some(Answered::Outcome(outcome, epoch)) => {
+                self.epoch = self.epoch.max(epoch);
+                let answer = Some(wire::hook_stream_response::answer::Answer::Outcome(*outcome));
+                self.answers.push(wire::hook_stream_response::Answer { call_id, answer });
+            }
+            Some(Answered::Failed(status)) => self.fail(call_id, &status),
+            None => self.fail(call_id, &Status::cancelled("the runtime cancelled the call")),
+        }
+    }
+}
+
+impl Stream for HookStream {
+    type Item = Result<wire::HookStreamResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        // Messages first, so that calls that come together run together.
+        while this.broken.is_none() && this.answers.len() < MAX_ANSWERS {
+            let Some(inbound) = &mut this.inbound else { break };
+            match inbound.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(message))) => this.take_in(message),
+                Poll::Ready(Some(Err(status))) => this.broken = Some(status),
+                Poll::Ready(None) => this.inbound = None,
+                Poll::Pending => break,
+            }
+        }
+        let mut all_done = false;
+        while this.answers.len() < MAX_ANSWERS {
+            match this.running.poll_next_unpin(cx) {
+                Poll::Ready(Some((id, answered))) => this.finish(id, answered),
+                Poll::Ready(None) => {
+                    all_done = true;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if let Some(status) = this.broken.take() {
+            this.inbound = None;
+            this.running.clear();
+            return Poll::Ready(Some(Err(status)));
+        }
+        if !this.answers.is_empty() || !this.redemptions.is_empty() {
+            let response = wire::HookStreamResponse {
+                answers: std::mem::take(&mut this.answers),
+                contribution_epoch: this.epoch.max(this.dispatcher.epoch()),
+                redemptions: std::mem::take(&mut this.redemptions),
+            };
+            return Poll::Ready(Some(Ok(response)));
+        }
+        if all_done && this.inbound.is_none() { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
+
+async fn answer(
+    runtime: Arc<Runtime>,
+    dispatcher: Arc<Dispatcher>,
+    invocation: Option<wire::HookInvocation>,
+    gone: std::time::Duration,
+) -> Answered {
+    match invoke(&runtime, &dispatcher, invocation, gone).await {
+        Ok((outcome, epoch)) => Answered::Outcome(Box::new(outcome), epoch),
+        Err(failure) => Answered::Failed(Box::new(failure.into())),
+    }
+}
+
+/// Checks and dispatches one call; both forms of calling a hook end here.
+pub(crate) async fn invoke(
+    runtime: &Runtime,
+    dispatcher: &Dispatcher,
+    invocation: Option<wire::HookInvocation>,
+    gone: std::time::Duration,
+) -> Result<(wire::HookOutcome, u64), Failure> {
+    runtime.check_attached(gone)?;
+    let invocation = invocation.ok_or_else(|| Failure::field("invocation", "is required"))?;
+    let call = invocation::check(invocation, runtime).await?;
+    let outcome = dispatcher.dispatch(call).await;
+    let verdict = match outcome.verdict {
+        super::dispatch::Verdict::GoOn => wire::HookVerdict::GoOn,
+        super::dispatch::Verdict::Stop => wire::HookVerdict::Stop,
+    };
+    let told = wire::HookOutcome {
+        verdict: verdict as i32,
+        result: outcome.result,
+        reason: outcome.reason,
+        decided_by: outcome.decided_by,
+        rechecked_guards: outcome.rechecked,
+        handlers: outcome.handlers,
+        ..Default::default()
+    };
+    Ok((told, outcome.epoch))
+}
+
+/// A status as it travels inside a stream.
+fn call_error(status: &Status) -> wire::CallError {
+    use tonic_types::StatusExt as _;
+    let details = status.get_error_details();
+    let reason = details
+        .error_info()
+        .and_then(|info| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)))
+        .unwrap_or(ErrorReason::Unspecified);
+    let retry = details.retry_info().and_then(|retry| retry.retry_delay);
+    wire::CallError {
+        code: if status.code() == Code::Ok { Code::Unknown as i32 } else { status.code() as i32 },
+        reason: reason as i32,
+        message: super::text::clean(status.message(), 500),
+        retry_after: retry.map(super::wire::duration),
+    }
+}

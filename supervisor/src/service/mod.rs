@@ -1,0 +1,43 @@
+//! The services: what plugins, runtimes and operators talk to, and the tasks that own plugins.
+//!
+//! Uses the domain's contracts and the wire contract; makes no process and binds no socket itself.
+
+mod actor;
+mod admin_service;
+mod admin_views;
+mod breaker;
+mod canary;
+mod connections;
+mod control;
+mod conversation;
+mod core;
+mod dispatch;
+mod entropy;
+mod guards;
+mod handles;
+mod hook_stream;
+mod invocation;
+mod latency;
+mod launch;
+mod launch_state;
+mod log;
+mod output;
+mod plugin_service;
+mod rate;
+mod registration;
+mod registry;
+mod runtime_service;
+mod runtimes;
+#[expect(clippy::module_inception, reason = "the file that puts the services together")]
+mod service;
+mod session;
+mod slots;
+mod status;
+mod text;
+mod tool_gate;
+mod view;
+mod watchdog;
+mod wire;
+
+pub use service::Report;
+pub(crate) use service::{Service, ServiceParts};

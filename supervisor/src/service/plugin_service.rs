@@ -1,0 +1,96 @@
+//! The gRPC services of a launch's socket.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use outrigger_proto::plugin::v1 as wire;
+use outrigger_proto::plugin::v1::host_service_server::HostService;
+use outrigger_proto::plugin::v1::plugin_service_server::PluginService;
+use outrigger_proto::types::v1::ErrorReason;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::conversation::{self, converse};
+use super::launch_state::{ConnectionState, LaunchState};
+use super::log::{Line, Source};
+use super::status::Failure;
+use super::text;
+
+/// Records of one `WriteLogs`.
+const MAX_RECORDS: usize = 256;
+/// Bytes of a record's fields.
+const MAX_FIELDS: usize = 16_384;
+
+/// `PluginService` on one connection.
+pub(crate) struct SessionServer {
+    launch: Arc<LaunchState>,
+    connection: Arc<ConnectionState>,
+    tasks: TaskTracker,
+}
+
+impl SessionServer {
+    pub(crate) fn new(launch: Arc<LaunchState>, connection: Arc<ConnectionState>, tasks: TaskTracker) -> Self {
+        Self { launch, connection, tasks }
+    }
+}
+
+#[tonic::async_trait]
+impl PluginService for SessionServer {
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::SessionRequest>>,
+    ) -> Result<Response<BoxStream<wire::SessionResponse>>, Status> {
+        self.launch.check_open()?;
+        let (out, outbound) = conversation::outbox();
+        let (launch, connection) = (Arc::clone(&self.launch), Arc::clone(&self.connection));
+        self.tasks.spawn(converse(launch, connection, request.into_inner(), out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(outbound))))
+    }
+}
+
+/// `HostService` on one connection.
+pub(crate) struct HostCalls {
+    launch: Arc<LaunchState>,
+}
+
+impl HostCalls {
+    pub(crate) fn new(launch: Arc<LaunchState>) -> Self {
+        Self { launch }
+    }
+}
+
+#[tonic::async_trait]
+impl HostService for HostCalls {
+    async fn write_logs(
+        &self,
+        request: Request<wire::WriteLogsRequest>,
+    ) -> Result<Response<wire::WriteLogsResponse>, Status> {
+        if !self.launch.is_open() {
+            return Err(Failure::new(ErrorReason::SessionNotOpen, "the Session is not open").into());
+        }
+        let records = request.into_inner().records;
+        let dropped = records.len().saturating_sub(MAX_RECORDS);
+        for record in records.into_iter().take(MAX_RECORDS) {
+            let level = wire::LogLevel::try_from(record.level).unwrap_or(wire::LogLevel::Unspecified);
+            let level = level.as_str_name().trim_start_matches("LOG_LEVEL_").to_ascii_lowercase();
+            let object = record.fields_json.len() <= MAX_FIELDS
+                && serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&record.fields_json).is_ok();
+            let fields = if object { String::from_utf8_lossy(&record.fields_json).into_owned() } else { String::new() };
+            self.launch.logs.push(Line {
+                at: SystemTime::now(),
+                generation: self.launch.generation,
+                source: Source::Log,
+                level: super::output::level_name(&level),
+                truncated: text::units(&record.message) > 4096,
+                text: text::clean(&record.message, 4096),
+                fields_json: fields,
+            });
+        }
+        if dropped > 0 {
+            self.launch.logs.add_dropped(dropped as u64);
+        }
+        Ok(Response::new(wire::WriteLogsResponse { dropped: u32::try_from(dropped).unwrap_or(u32::MAX) }))
+    }
+}

@@ -1,0 +1,347 @@
+//! What a plugin offers, checked item by item: a verdict for each, and what of it is served.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use outrigger_proto::plugin::v1 as wire;
+use outrigger_proto::types::v1 as types;
+use prost::Message as _;
+
+use super::text;
+use crate::domain::guard::{Guard, Tools};
+use crate::domain::hook::Hook;
+use crate::domain::spec::PluginSpec;
+
+/// Items of one registration (architecture §14).
+const MAX_ITEMS: usize = 256;
+/// Bytes of one registration (architecture §14).
+const MAX_BYTES: usize = 256 * 1024;
+/// Invocations at once where the plugin says nothing.
+const DEFAULT_IN_FLIGHT: u32 = 16;
+/// Most invocations at once.
+const MAX_IN_FLIGHT: u32 = 64;
+/// Tools one handler may name.
+const MAX_TOOLS: usize = 256;
+/// Bounds of what a handler may wish.
+const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
+
+/// A handler that was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Handler {
+    /// Its id, as it comes back with each call.
+    pub(crate) id: String,
+    /// The hook.
+    pub(crate) hook: Hook,
+    /// Tools it wants.
+    pub(crate) tools: Tools,
+    /// Higher is asked first.
+    pub(crate) priority: i32,
+    /// Time for one call, as operator, wish and catalogue decided.
+    pub(crate) timeout: Duration,
+    /// Most calls of it at once.
+    pub(crate) max_concurrency: usize,
+    /// It wants the conversation's messages.
+    pub(crate) wants_messages: bool,
+    /// It may run beside others.
+    pub(crate) side_effect_free: bool,
+}
+
+/// What a launch registered.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Registration {
+    /// Most invocations at once.
+    pub(crate) max_in_flight: usize,
+    /// It reads nothing while a handler runs.
+    pub(crate) serial: bool,
+    /// Accepted handlers, in the registration's order.
+    pub(crate) handlers: Vec<Handler>,
+    /// One verdict for each item.
+    pub(crate) verdicts: Vec<wire::Verdict>,
+    /// Guards that count and that no handler serves, or not for all of their tools.
+    pub(crate) unserved: Vec<Guard>,
+}
+
+impl Registration {
+    /// Items that were refused.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = &wire::Verdict> {
+        self.verdicts.iter().filter(|verdict| verdict.reason != wire::VerdictReason::Accepted as i32)
+    }
+
+    /// The handler of an id.
+    pub(crate) fn handler(&self, hook: Hook, id: &str) -> Option<usize> {
+        self.handlers.iter().position(|handler| handler.hook == hook && handler.id == id)
+    }
+}
+
+/// An item that had to be accepted and was not.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Refused(pub(crate) wire::Verdict);
+
+/// Hooks this supervisor calls.
+pub(crate) const SERVED: &[Hook] = &[Hook::BeforeToolCall];
+
+struct Refusal {
+    reason: wire::VerdictReason,
+    message: String,
+    field: &'static str,
+    scope: &'static str,
+    remedy: String,
+}
+
+impl Refusal {
+    fn new(reason: wire::VerdictReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), field: "", scope: "", remedy: String::new() }
+    }
+
+    fn field(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, ..Self::new(wire::VerdictReason::FieldInvalid, message) }
+    }
+}
+
+/// Checks everything a plugin offers.
+///
+/// # Errors
+/// The first item marked `must_accept` that was refused: the launch fails.
+pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Registration, Refused> {
+    let too_large = register.encoded_len() > MAX_BYTES;
+    let mut verdicts = Vec::new();
+    let mut handlers: Vec<Handler> = Vec::new();
+    let mut ids = HashSet::new();
+    for item in items(register) {
+        let judged = if too_large {
+            Err(Refusal::new(
+                wire::VerdictReason::TooMany,
+                format!("the registration is longer than {MAX_BYTES} bytes"),
+            ))
+        } else if verdicts.len() >= MAX_ITEMS {
+            Err(Refusal::new(wire::VerdictReason::TooMany, format!("more than {MAX_ITEMS} items")))
+        } else if let Some(hook) = item.hook {
+            check_hook(hook, spec).and_then(|handler| {
+                if ids.insert(handler.id.clone()) {
+                    Ok(handler)
+                } else {
+                    Err(Refusal::new(wire::VerdictReason::Taken, "an earlier hook of this registration has the id"))
+                }
+            })
+        } else {
+            Err(Refusal::new(wire::VerdictReason::NotServed, "this supervisor does not serve items of this kind yet"))
+        };
+        let mut verdict =
+            wire::Verdict { kind: item.kind as i32, id: text::clean(&item.id, 128), ..Default::default() };
+        match judged {
+            Ok(handler) => {
+                verdict.reason = wire::VerdictReason::Accepted as i32;
+                verdict.timeout = Some(super::wire::duration(handler.timeout));
+                handlers.push(handler);
+            }
+            Err(refusal) => {
+                verdict.reason = refusal.reason as i32;
+                verdict.message = text::clean(&refusal.message, 500);
+                verdict.field = refusal.field.to_owned();
+                verdict.scope = refusal.scope.to_owned();
+                verdict.remedy = text::clean(&refusal.remedy, 500);
+                if item.must_accept {
+                    return Err(Refused(verdict));
+                }
+            }
+        }
+        verdicts.push(verdict);
+    }
+    let max_in_flight = match (register.serial, register.max_in_flight) {
+        (true, _) => 1,
+        (false, 0) => DEFAULT_IN_FLIGHT as usize,
+        (false, wanted) => wanted.min(MAX_IN_FLIGHT) as usize,
+    };
+    for handler in &mut handlers {
+        handler.max_concurrency = handler.max_concurrency.min(max_in_flight);
+    }
+    let unserved = unserved(spec, &handlers);
+    Ok(Registration { max_in_flight, serial: register.serial, handlers, verdicts, unserved })
+}
+
+/// Guards that count, less the tools that some handler serves.
+fn unserved(spec: &PluginSpec, handlers: &[Handler]) -> Vec<Guard> {
+    let mut unserved = Vec::new();
+    for guard in super::guards::counting(spec) {
+        let serving: Vec<&Handler> =
+            handlers.iter().filter(|handler| handler.hook == guard.hook && !guard.policy).collect();
+        if serving.iter().any(|handler| handler.tools.covers(&guard.tools)) {
+            continue;
+        }
+        let left = match &guard.tools {
+            Tools::All => Tools::All,
+            Tools::Only(tools) => {
+                let left: Vec<String> = tools
+                    .iter()
+                    .filter(|tool| !serving.iter().any(|handler| handler.tools.matches(tool)))
+                    .cloned()
+                    .collect();
+                if left.is_empty() {
+                    continue;
+                }
+                Tools::from_list(left)
+            }
+        };
+        unserved.push(Guard { tools: left, ..guard });
+    }
+    unserved
+}
+
+struct Item<'a> {
+    kind: types::ItemKind,
+    id: String,
+    must_accept: bool,
+    /// Set for what this supervisor serves.
+    hook: Option<&'a wire::HookRegistration>,
+}
+
+fn must(options: Option<&wire::HandlerOptions>) -> bool {
+    options.is_some_and(|options| options.must_accept)
+}
+
+/// All items in the order of the message's fields.
+fn items(register: &wire::Register) -> Vec<Item<'_>> {
+    use types::ItemKind as Kind;
+    let mut items: Vec<Item<'_>> = Vec::new();
+    let mut add = |kind, id: &str, must_accept, hook| items.push(Item { kind, id: id.to_owned(), must_accept, hook });
+    for item in &register.hooks {
+        add(Kind::Hook, &item.handler_id, must(item.options.as_ref()), Some(item));
+    }
+    for item in &register.tool_policies {
+        add(Kind::ToolPolicy, &item.handler_id, must(item.options.as_ref()), None);
+    }
+    for item in &register.states {
+        add(Kind::State, &item.namespace, must(item.options.as_ref()), None);
+    }
+    for item in &register.transitions {
+        add(Kind::Transition, &item.action, must(item.options.as_ref()), None);
+    }
+    for item in &register.tools {
+        let name = item.spec.as_ref().map(|spec| spec.name.as_str());
+        let described = item.metadata.as_ref().map(|metadata| metadata.tool_name.as_str());
+        let kind = if item.spec.is_some() { Kind::Tool } else { Kind::ToolMetadata };
+        add(kind, name.or(described).unwrap_or_default(), must(item.options.as_ref()), None);
+    }
+    for item in &register.commands {
+        let name = item.command.as_ref().map(|command| command.name.as_str());
+        add(Kind::Command, name.unwrap_or_default(), must(item.options.as_ref()), None);
+    }
+    for item in &register.actions {
+        let id = item.action.as_ref().map(|action| action.action_id.as_str());
+        add(Kind::Action, id.unwrap_or_default(), must(item.options.as_ref()), None);
+    }
+    for item in &register.descriptors {
+        let id = item.descriptor.as_ref().map(|descriptor| descriptor.descriptor_id.as_str());
+        add(Kind::Descriptor, id.unwrap_or_default(), item.must_accept, None);
+    }
+    for item in &register.subscriptions {
+        add(Kind::Subscription, &item.subscription_id, item.must_accept, None);
+    }
+    for item in &register.jobs {
+        add(Kind::Job, &item.job_id, must(item.options.as_ref()), None);
+    }
+    for item in &register.lifecycles {
+        add(Kind::Lifecycle, &item.lifecycle_id, must(item.options.as_ref()), None);
+    }
+    items
+}
+
+fn check_hook(item: &wire::HookRegistration, spec: &PluginSpec) -> Result<Handler, Refusal> {
+    use wire::VerdictReason as Reason;
+    let id = item.handler_id.trim();
+    if !text::is_id(id) {
+        return Err(Refusal::field("handler_id", "wants 1 to 128 characters without control characters"));
+    }
+    let Some(hook) = Hook::from_number(item.hook) else {
+        return Err(Refusal::new(Reason::HookUnknown, format!("hook {} is not known here", item.hook)));
+    };
+    if !SERVED.contains(&hook) {
+        return Err(Refusal::new(Reason::NotServed, format!("this supervisor does not call `{}` yet", hook.name())));
+    }
+    if item.tool_names.len() > MAX_TOOLS {
+        return Err(Refusal::field(
+            "tool_names",
+            format!("names {} tools, at most {MAX_TOOLS}", item.tool_names.len()),
+        ));
+    }
+    if let Some(tool) = item.tool_names.iter().find(|tool| !text::is_tool(tool)) {
+        return Err(Refusal::field(
+            "tool_names",
+            format!("`{}` is not a canonical tool id: lower-case, no wildcard, no alias", text::clean(tool, 64)),
+        ));
+    }
+    if !item.tool_names.is_empty() && !hook.row().by_tool {
+        return Err(Refusal::field("tool_names", format!("`{}` has no tools", hook.name())));
+    }
+    if text::units(&item.description) > 512 {
+        return Err(Refusal::field("description", "longer than 512 characters"));
+    }
+    let tools = Tools::from_list(item.tool_names.iter().cloned());
+    if let Some(scope) = hook.row().access.scope()
+        && let Err(denial) = spec.rights.decide(scope)
+    {
+        return Err(Refusal {
+            scope: scope.name(),
+            remedy: denial.remedy.clone(),
+            ..Refusal::new(Reason::NotGranted, denial.to_string())
+        });
+    }
+    if hook.is_guard() {
+        check_declared(hook, &tools, spec)?;
+    }
+    let options = item.options.clone().unwrap_or_default();
+    let wish = match &options.timeout {
+        None => None,
+        Some(wish) => match super::wire::to_duration(wish) {
+            Some(wish) if TIMEOUTS.contains(&wish) => Some(wish),
+            _ => return Err(Refusal::field("options.timeout", "wants 1 ms to 600 s")),
+        },
+    };
+    if options.max_concurrency > MAX_IN_FLIGHT {
+        return Err(Refusal::field("options.max_concurrency", format!("wants 1 to {MAX_IN_FLIGHT}")));
+    }
+    if !options.state_namespaces.is_empty() {
+        return Err(Refusal {
+            field: "options.state_namespaces",
+            ..Refusal::new(Reason::ReferenceUnknown, "names a namespace of session state, which is not served yet")
+        });
+    }
+    let setting = spec.hooks.get(&hook);
+    let timeout = setting.and_then(|setting| setting.timeout).or(spec.timeout).or(wish).unwrap_or(hook.row().timeout);
+    Ok(Handler {
+        id: id.to_owned(),
+        hook,
+        tools,
+        priority: item.priority,
+        timeout,
+        max_concurrency: if options.max_concurrency == 0 { DEFAULT_IN_FLIGHT } else { options.max_concurrency }
+            as usize,
+        wants_messages: item.wants_messages,
+        side_effect_free: item.side_effect_free,
+    })
+}
+
+/// A guard must be declared in the manifest, with these tools or more.
+fn check_declared(hook: Hook, tools: &Tools, spec: &PluginSpec) -> Result<(), Refusal> {
+    let declared: Vec<&Guard> = spec.guards.iter().filter(|guard| guard.hook == hook && !guard.policy).collect();
+    let covered = match tools {
+        Tools::All => declared.iter().any(|guard| guard.tools == Tools::All),
+        Tools::Only(tools) => tools.iter().all(|tool| declared.iter().any(|guard| guard.tools.matches(tool))),
+    };
+    if covered {
+        return Ok(());
+    }
+    let lines = match tools {
+        Tools::All => format!("[[guard]] hook = \"{}\"", hook.name()),
+        Tools::Only(tools) => {
+            format!("[[guard]] hook = \"{}\" tools = {tools:?}", hook.name()).replace('{', "[").replace('}', "]")
+        }
+    };
+    Err(Refusal {
+        remedy: format!("add to plugin.toml: {lines}"),
+        ..Refusal::new(
+            wire::VerdictReason::GuardNotDeclared,
+            format!("the manifest does not declare this guard of `{}`", hook.name()),
+        )
+    })
+}

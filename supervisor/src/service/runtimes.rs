@@ -1,0 +1,305 @@
+//! Agent runtimes: who is attached, what each said of itself, and the sessions it announced.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use outrigger_proto::types::v1::{ErrorReason, SessionRef};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::status::Failure;
+use super::text;
+use crate::domain::hook::Hook;
+
+/// Sessions of a runtime (architecture §14).
+pub(crate) const MAX_SESSIONS: usize = 100_000;
+/// Characters of a session key.
+const MAX_KEY: usize = 4096;
+
+/// All runtimes that have shown a key since the supervisor started.
+#[derive(Default)]
+pub(crate) struct Runtimes {
+    runtimes: Mutex<BTreeMap<String, Arc<Runtime>>>,
+}
+
+/// One runtime.
+pub(crate) struct Runtime {
+    pub(crate) id: String,
+    state: Mutex<RuntimeState>,
+}
+
+#[derive(Default)]
+struct RuntimeState {
+    attachment: Option<Attachment>,
+    sessions: HashMap<String, Session>,
+    last_used: Option<SystemTime>,
+    streams: u64,
+}
+
+struct Attachment {
+    incarnation: u64,
+    software: String,
+    /// `None`: it may call every hook.
+    served_hooks: Option<BTreeSet<Hook>>,
+    stream: u64,
+    /// Cancelled when another stream takes its place, or the key is removed.
+    replaced: CancellationToken,
+    gone_since: Option<Instant>,
+}
+
+struct Session {
+    reference: SessionRef,
+    revision: u64,
+}
+
+/// A runtime as others see it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) id: String,
+    pub(crate) incarnation: u64,
+    pub(crate) software: String,
+    pub(crate) connected: bool,
+    pub(crate) served_hooks: Option<BTreeSet<Hook>>,
+}
+
+/// Ends an attachment when it is dropped.
+pub(crate) struct Attached {
+    runtime: Arc<Runtime>,
+    stream: u64,
+    /// Another stream has taken this one's place.
+    pub(crate) replaced: CancellationToken,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let mut state = self.runtime.lock();
+        if let Some(attachment) = &mut state.attachment
+            && attachment.stream == self.stream
+        {
+            attachment.gone_since = Some(Instant::now());
+        }
+    }
+}
+
+impl Runtimes {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Runtime>>> {
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The runtime of a key. There are as many as there are key files.
+    pub(crate) fn of(&self, id: &str) -> Arc<Runtime> {
+        let mut runtimes = self.lock();
+        if let Some(runtime) = runtimes.get(id) {
+            return Arc::clone(runtime);
+        }
+        let runtime = Arc::new(Runtime { id: id.to_owned(), state: Mutex::new(RuntimeState::default()) });
+        runtimes.insert(id.to_owned(), Arc::clone(&runtime));
+        runtime
+    }
+
+    /// Runtimes that are attached, or were a moment ago.
+    pub(crate) fn attached(&self, gone: Duration) -> Vec<Seen> {
+        let runtimes: Vec<Arc<Runtime>> = self.lock().values().cloned().collect();
+        runtimes.iter().filter_map(|runtime| runtime.seen(gone)).collect()
+    }
+
+    /// When a runtime's key was last shown.
+    pub(crate) fn last_used(&self, id: &str) -> Option<SystemTime> {
+        self.lock().get(id).and_then(|runtime| runtime.lock().last_used)
+    }
+
+    /// Forgets a runtime whose key was removed; true where it was attached.
+    pub(crate) fn remove(&self, id: &str) -> bool {
+        let Some(runtime) = self.lock().remove(id) else { return false };
+        let mut state = runtime.lock();
+        let Some(attachment) = state.attachment.take() else { return false };
+        attachment.replaced.cancel();
+        attachment.gone_since.is_none()
+    }
+}
+
+impl Runtime {
+    fn lock(&self) -> MutexGuard<'_, RuntimeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that its key was shown.
+    pub(crate) fn used(&self) {
+        self.lock().last_used = Some(SystemTime::now());
+    }
+
+    /// Opens the directive stream; an older one ends.
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        incarnation: u64,
+        software: String,
+        served_hooks: Option<BTreeSet<Hook>>,
+    ) -> Attached {
+        let mut state = self.lock();
+        state.streams += 1;
+        let stream = state.streams;
+        let replaced = CancellationToken::new();
+        let attachment =
+            Attachment { incarnation, software, served_hooks, stream, replaced: replaced.clone(), gone_since: None };
+        if let Some(older) = state.attachment.replace(attachment) {
+            older.replaced.cancel();
+        }
+        drop(state);
+        Attached { runtime: Arc::clone(self), stream, replaced }
+    }
+
+    fn seen(&self, gone: Duration) -> Option<Seen> {
+        let state = self.lock();
+        let attachment = state.attachment.as_ref()?;
+        if attachment.gone_since.is_some_and(|since| since.elapsed() >= gone) {
+            return None;
+        }
+        Some(Seen {
+            id: self.id.clone(),
+            incarnation: attachment.incarnation,
+            software: attachment.software.clone(),
+            connected: attachment.gone_since.is_none(),
+            served_hooks: attachment.served_hooks.clone(),
+        })
+    }
+
+    /// It is attached, or was a moment ago.
+    pub(crate) fn check_attached(&self, gone: Duration) -> Result<(), Failure> {
+        let state = self.lock();
+        match &state.attachment {
+            Some(attachment) if attachment.gone_since.is_none_or(|since| since.elapsed() < gone) => Ok(()),
+            _ => {
+                let why = format!("runtime `{}` is not attached", self.id);
+                Err(Failure::new(ErrorReason::NotAttached, why).help("open the Attach stream first"))
+            }
+        }
+    }
+
+    /// Announces a session by the first call that names it; returns it as it is known, with the runtime's id.
+    pub(crate) fn announce(&self, session: SessionRef) -> Result<SessionRef, Failure> {
+        self.upsert(session, 0, "").map(|(reference, _)| reference)
+    }
+
+    /// Announces a session, or what is new of it; true where it was not known.
+    pub(crate) fn upsert(
+        &self,
+        mut session: SessionRef,
+        revision: u64,
+        previous_key: &str,
+    ) -> Result<(SessionRef, bool), Failure> {
+        check_session(&session)?;
+        session.runtime_id.clone_from(&self.id);
+        session.handle.clear();
+        let mut state = self.lock();
+        if !previous_key.is_empty()
+            && previous_key != session.key
+            && let Some(renamed) = state.sessions.remove(previous_key)
+        {
+            state.sessions.entry(session.key.clone()).or_insert(renamed);
+        }
+        let known = state.sessions.len();
+        match state.sessions.get_mut(&session.key) {
+            Some(row) => {
+                if revision != 0 && revision < row.revision {
+                    let why = format!("revision {revision} is older than {}", row.revision);
+                    return Err(Failure::new(ErrorReason::VersionConflict, why)
+                        .meta("current_version", row.revision.to_string()));
+                }
+                row.revision = row.revision.max(revision);
+                // What a call leaves out is not taken away.
+                if !session.id.is_empty() {
+                    row.reference.id.clone_from(&session.id);
+                }
+                if !session.agent_id.is_empty() {
+                    row.reference.agent_id.clone_from(&session.agent_id);
+                }
+                row.reference.key.clone_from(&session.key);
+                Ok((row.reference.clone(), false))
+            }
+            None if known >= MAX_SESSIONS => {
+                let why = format!("runtime `{}` has announced {MAX_SESSIONS} sessions", self.id);
+                let failure = Failure::new(ErrorReason::FieldInvalid, why).with_code(tonic::Code::ResourceExhausted);
+                Err(failure.help("delete sessions that have ended"))
+            }
+            None => {
+                state.sessions.insert(session.key.clone(), Session { reference: session.clone(), revision });
+                Ok((session, true))
+            }
+        }
+    }
+}
+
+fn check_session(session: &SessionRef) -> Result<(), Failure> {
+    let invalid = |why: &str| Failure::new(ErrorReason::SessionKeyInvalid, why).meta("session_key", &session.key);
+    if session.key.trim().is_empty() {
+        return Err(invalid("the session's key is empty"));
+    }
+    if text::units(&session.key) > MAX_KEY || session.key.chars().any(char::is_control) {
+        return Err(invalid("the session's key wants 1 to 4,096 characters without control characters"));
+    }
+    if text::units(&session.id) > 256 {
+        return Err(Failure::field("session.id", "wants at most 256 characters"));
+    }
+    let agent = &session.agent_id;
+    let shape = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    if !agent.is_empty() && (agent.len() > 64 || !agent.chars().all(shape) || agent.starts_with(['_', '-'])) {
+        return Err(Failure::field("session.agent_id", "wants [a-z0-9][a-z0-9_-]{0,63}"));
+    }
+    if !session.runtime_id.is_empty() || !session.handle.is_empty() {
+        return Err(Failure::field("session", "handle and runtime_id are the supervisor's to set"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(key: &str) -> SessionRef {
+        SessionRef { key: key.to_owned(), ..Default::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newer_stream_takes_the_place_of_the_older() {
+        let runtimes = Runtimes::default();
+        let runtime = runtimes.of("a");
+        let gone = Duration::from_secs(30);
+        assert!(runtime.check_attached(gone).is_err());
+        let first = runtime.attach(1, String::new(), None);
+        let second = runtime.attach(1, String::new(), None);
+        assert!(first.replaced.is_cancelled() && !second.replaced.is_cancelled());
+        drop(first);
+        assert!(runtimes.attached(gone)[0].connected);
+        drop(second);
+        assert!(runtime.check_attached(gone).is_ok());
+        tokio::time::advance(gone).await;
+        assert!(runtime.check_attached(gone).is_err());
+        assert!(runtimes.attached(gone).is_empty());
+    }
+
+    #[test]
+    fn sessions_have_a_bound_and_keep_what_they_have() {
+        let runtime = Runtimes::default().of("a");
+        let full = SessionRef { id: "1".to_owned(), agent_id: "main".to_owned(), ..session("k") };
+        assert!(matches!(runtime.upsert(full, 3, ""), Ok((_, true))));
+        let known = runtime.announce(session("k")).unwrap_or_default();
+        assert_eq!((known.id.as_str(), known.agent_id.as_str(), known.runtime_id.as_str()), ("1", "main", "a"));
+        assert!(runtime.upsert(session("k"), 2, "").is_err());
+        for number in 1..MAX_SESSIONS {
+            assert!(runtime.announce(session(&number.to_string())).is_ok());
+        }
+        assert!(runtime.announce(session("one more")).is_err());
+        assert!(runtime.announce(session("k")).is_ok());
+        assert!(matches!(runtime.upsert(session("new"), 0, "k"), Ok((known, false)) if known.id == "1"));
+    }
+
+    #[test]
+    fn keys_must_be_keys() {
+        let runtime = Runtimes::default().of("a");
+        for bad in ["", " ", "a\nb"] {
+            assert!(runtime.announce(session(bad)).is_err(), "{bad:?}");
+        }
+        assert!(runtime.announce(SessionRef { agent_id: "Main".to_owned(), ..session("k") }).is_err());
+    }
+}

@@ -1,0 +1,495 @@
+//! The open conversation with one launch: invocations out, answers in.
+//!
+//! An invocation goes through `waiting for a place → in flight → outcome`. Its caller gets the first of: the plugin's
+//! answer, the deadline, the end of the session. Whatever the caller gets, the place stays taken until the plugin
+//! reports the end of the work: a cancelled invocation that is not answered within the grace time has the plugin
+//! recycled. So one late answer costs one answer, and never a second call's.
+//!
+//! Identity of answers: ids rise from 1 and are never used again. An answer to an open id is *the* answer; to a cancelled
+//! one it is late (dropped, counted); to one answered before it is a duplicate (a violation); to one never given it ends
+//! the session.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use outrigger_proto::plugin::v1 as wire;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::handles::Handles;
+use super::registration::Registration;
+use super::slots::{Admission, Demand, Slots};
+use crate::domain::ids::{Generation, PluginId};
+
+/// Frames that may wait to be written: 64 invocations, as many cancels, and control frames. A plugin that reads so little
+/// that this fills up does not read at all.
+pub(crate) const OUTBOX: usize = 256;
+/// Violations of one generation that end its session: this one does.
+const MAX_VIOLATIONS: u32 = 10;
+/// Notices a second.
+const NOTICES_PER_SECOND: u32 = 10;
+
+/// Why an invocation has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InvokeError {
+    /// It was not sent: the session takes no more. Another generation may take it.
+    NotServing,
+    /// It was not sent: too many calls wait.
+    Overloaded,
+    /// Its time was up.
+    TimedOut {
+        /// It had been sent; otherwise it was still waiting for a place.
+        sent: bool,
+    },
+    /// The session ended while the plugin had it.
+    Ended(String),
+    /// The message would have been longer than the plugin can receive.
+    TooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// What the plugin can receive.
+        max: usize,
+    },
+}
+
+/// What is asked of one handler.
+pub(crate) struct Ask {
+    /// Position of the handler in the registration.
+    pub(crate) handler: usize,
+    /// When the answer must be there.
+    pub(crate) deadline: Instant,
+    /// The invocation, without id and timeout, which are filled in when it is sent.
+    pub(crate) invocation: wire::Invocation,
+    /// Size of its payload, for the bounds.
+    pub(crate) bytes: usize,
+}
+
+struct Open {
+    demand: Demand,
+    /// `None` once the caller has its outcome.
+    reply: Option<oneshot::Sender<Result<wire::invocation_result::Outcome, String>>>,
+    cancelled_at: Option<Instant>,
+}
+
+struct State {
+    next_id: u64,
+    open: HashMap<u64, Open>,
+    slots: Slots,
+    waiters: HashMap<u64, oneshot::Sender<()>>,
+    /// Takes new invocations.
+    accepting: bool,
+    violations: u32,
+    notices: (Option<Instant>, u32),
+}
+
+/// Counts of one session, for listings.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Answers that came after the outcome.
+    pub(crate) late: AtomicU64,
+    /// Second answers, and other violations.
+    pub(crate) violations: AtomicU64,
+    /// Calls in flight that the end of the session cut off.
+    pub(crate) cut_off: AtomicU64,
+}
+
+/// The conversation after Registered. Shared by callers; ended by its launch.
+pub(crate) struct Session {
+    pub(crate) plugin: PluginId,
+    pub(crate) generation: Generation,
+    pub(crate) registration: Registration,
+    pub(crate) counters: Counters,
+    pub(crate) handles: Handles,
+    max_receive_bytes: usize,
+    out: mpsc::Sender<Result<wire::SessionResponse, tonic::Status>>,
+    state: Mutex<State>,
+    /// Wakes who waits for the last open invocation of a session that takes no more.
+    drained: Notify,
+    /// Set when the plugin must be ended for what it did: the watchdog of the launch reads it.
+    fault: watch::Sender<Option<Fault>>,
+}
+
+/// Why a session must end, as its own code finds out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The plugin broke the protocol: rule and sentence.
+    Violation(String),
+    /// The plugin does not read.
+    NotReading,
+}
+
+/// What an answer was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// The first answer to an open invocation.
+    InTime,
+    /// Its caller had its outcome already.
+    Late,
+    /// A second answer, within the bound.
+    Duplicate,
+    /// The session must end.
+    Fatal(String),
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // A panic while the lock is held would be a defect of ours; the table itself stays consistent.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    pub(crate) fn new(
+        plugin: PluginId,
+        generation: Generation,
+        registration: Registration,
+        max_receive_bytes: usize,
+        out: mpsc::Sender<Result<wire::SessionResponse, tonic::Status>>,
+    ) -> Arc<Self> {
+        let caps = registration.handlers.iter().map(|handler| handler.max_concurrency).collect();
+        let slots = Slots::new(registration.max_in_flight, caps);
+        Arc::new(Self {
+            plugin,
+            generation,
+            registration,
+            counters: Counters::default(),
+            handles: Handles::new(),
+            max_receive_bytes,
+            out,
+            state: Mutex::new(State {
+                next_id: 1,
+                open: HashMap::new(),
+                slots,
+                waiters: HashMap::new(),
+                accepting: true,
+                violations: 0,
+                notices: (None, 0),
+            }),
+            drained: Notify::new(),
+            fault: watch::channel(None).0,
+        })
+    }
+
+    /// Asks one handler and waits for its answer, at most until the deadline. Cancel safe: a dropped future cancels the
+    /// invocation.
+    pub(crate) async fn invoke(self: &Arc<Self>, ask: Ask) -> Result<wire::invocation_result::Outcome, InvokeError> {
+        // The frame around the payload: ids, names and lengths.
+        const FRAME: usize = 1024;
+        if ask.bytes + FRAME > self.max_receive_bytes {
+            return Err(InvokeError::TooLarge { bytes: ask.bytes + FRAME, max: self.max_receive_bytes });
+        }
+        let demand = Demand { handler: ask.handler, bytes: ask.bytes };
+        let admitted = {
+            let mut state = lock(&self.state);
+            if !state.accepting {
+                return Err(InvokeError::NotServing);
+            }
+            match state.slots.admit(demand) {
+                Admission::Now => None,
+                Admission::Refused => return Err(InvokeError::Overloaded),
+                Admission::Wait(ticket) => {
+                    let (grant, granted) = oneshot::channel();
+                    state.waiters.insert(ticket, grant);
+                    Some((ticket, granted))
+                }
+            }
+        };
+        if let Some((ticket, granted)) = admitted {
+            let mut waiting = WaitingCall { session: self, ticket, demand, granted, settled: false };
+            match timeout_at(ask.deadline, &mut waiting.granted).await {
+                Ok(Ok(())) => waiting.settled = true,
+                // The queue was dropped: the session drains or has ended.
+                Ok(Err(_)) => {
+                    waiting.settled = true;
+                    return Err(InvokeError::NotServing);
+                }
+                Err(_) => return Err(InvokeError::TimedOut { sent: false }),
+            }
+        }
+        let (id, answer) = self.send(ask.invocation, demand, ask.deadline)?;
+        let mut in_flight = InFlight { session: self, id, settled: false };
+        let outcome = timeout_at(ask.deadline, answer).await;
+        in_flight.settled = true;
+        match outcome {
+            Ok(Ok(Ok(outcome))) => Ok(outcome),
+            Ok(Ok(Err(ended))) => Err(InvokeError::Ended(ended)),
+            Ok(Err(_)) => Err(InvokeError::Ended("the session ended".to_owned())),
+            Err(_) => {
+                self.cancel(id, wire::CancelReason::TimedOut);
+                Err(InvokeError::TimedOut { sent: true })
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        mut invocation: wire::Invocation,
+        demand: Demand,
+        deadline: Instant,
+    ) -> Result<(u64, oneshot::Receiver<Result<wire::invocation_result::Outcome, String>>), InvokeError> {
+        let (reply, answer) = oneshot::channel();
+        let mut state = lock(&self.state);
+        if !state.accepting {
+            Self::release(&mut state, demand);
+            return Err(InvokeError::NotServing);
+        }
+        let id = state.next_id;
+        invocation.invocation_id = id;
+        invocation.timeout = Some(super::wire::duration(deadline.saturating_duration_since(Instant::now())));
+        let frame = wire::SessionResponse { invocations: vec![invocation], ..Default::default() };
+        if self.out.try_send(Ok(frame)).is_err() {
+            Self::release(&mut state, demand);
+            drop(state);
+            self.fail(Fault::NotReading);
+            return Err(InvokeError::NotServing);
+        }
+        state.next_id += 1;
+        state.open.insert(id, Open { demand, reply: Some(reply), cancelled_at: None });
+        Ok((id, answer))
+    }
+
+    fn release(state: &mut State, demand: Demand) {
+        for ticket in state.slots.release(demand) {
+            Self::grant(state, ticket);
+        }
+    }
+
+    fn grant(state: &mut State, ticket: u64) {
+        // A waiter that is gone gives its place back itself: see `WaitingCall`.
+        if let Some(waiter) = state.waiters.remove(&ticket) {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Ends an invocation for its caller and asks the plugin for an answer now. It keeps its place until then.
+    fn cancel(&self, id: u64, reason: wire::CancelReason) {
+        let mut state = lock(&self.state);
+        let Some(open) = state.open.get_mut(&id) else { return };
+        open.reply = None;
+        if open.cancelled_at.is_none() {
+            open.cancelled_at = Some(Instant::now());
+            let cancel = wire::Cancel { invocation_id: id, reason: reason as i32 };
+            let frame = wire::SessionResponse { cancels: vec![cancel], ..Default::default() };
+            let sent = self.out.try_send(Ok(frame));
+            drop(state);
+            if sent.is_err() {
+                self.fail(Fault::NotReading);
+            }
+        }
+    }
+
+    /// Takes in one answer.
+    pub(crate) fn answer(&self, result: wire::InvocationResult) -> Answered {
+        let id = result.invocation_id;
+        let mut state = lock(&self.state);
+        let Some(open) = state.open.remove(&id) else {
+            if id == 0 || id >= state.next_id {
+                return Answered::Fatal(format!("answered invocation {id}, which was never given"));
+            }
+            state.violations += 1;
+            self.counters.violations.fetch_add(1, Ordering::Relaxed);
+            if state.violations >= MAX_VIOLATIONS {
+                return Answered::Fatal(format!(
+                    "{} violations, the last a second answer to invocation {id}",
+                    state.violations
+                ));
+            }
+            return Answered::Duplicate;
+        };
+        Self::release(&mut state, open.demand);
+        // Only a drain waits for this, so the ordinary call pays nothing.
+        let drained = state.open.is_empty() && !state.accepting;
+        drop(state);
+        if drained {
+            self.drained.notify_waiters();
+        }
+        match open.reply {
+            // An answer without a known branch is one from the future, or none: the handler has failed.
+            Some(reply) => {
+                let outcome =
+                    result.outcome.unwrap_or_else(|| failed("the answer has no outcome that this supervisor knows"));
+                // The caller may be gone at this very moment; then nobody is left to tell.
+                let _ = reply.send(Ok(outcome));
+                Answered::InTime
+            }
+            None => {
+                self.counters.late.fetch_add(1, Ordering::Relaxed);
+                Answered::Late
+            }
+        }
+    }
+
+    /// Counts an invalid answer, for listings. It is the handler's failure and no violation of the protocol.
+    pub(crate) fn invalid_answer(&self) {
+        self.counters.violations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Longest message the plugin can receive, in bytes.
+    pub(crate) fn max_receive(&self) -> usize {
+        self.max_receive_bytes
+    }
+
+    /// Queues a frame. False where the plugin does not read.
+    pub(crate) fn push(&self, frame: wire::SessionResponse) -> bool {
+        if self.out.try_send(Ok(frame)).is_ok() {
+            return true;
+        }
+        self.fail(Fault::NotReading);
+        false
+    }
+
+    /// Tells the author something, at most ten times a second, best effort.
+    pub(crate) fn notice(&self, kind: wire::NoticeKind, invocation_id: u64, handler_id: &str, message: String) {
+        let now = Instant::now();
+        {
+            let mut state = lock(&self.state);
+            let (since, count) = &mut state.notices;
+            if since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+                (*since, *count) = (Some(now), 0);
+            }
+            if *count >= NOTICES_PER_SECOND {
+                return;
+            }
+            *count += 1;
+        }
+        let notice = wire::Notice {
+            kind: kind as i32,
+            invocation_id,
+            handler_id: handler_id.to_owned(),
+            field: String::new(),
+            message,
+        };
+        // Half of the outbox is for what matters more.
+        if self.out.capacity() > OUTBOX / 2 {
+            let control = Some(wire::session_response::Control::Notice(notice));
+            let _ = self.out.try_send(Ok(wire::SessionResponse { control, ..Default::default() }));
+        }
+    }
+
+    /// Takes no more invocations: those waiting are told to go elsewhere, those in flight go on.
+    pub(crate) fn stop_accepting(&self) {
+        let mut state = lock(&self.state);
+        state.accepting = false;
+        let waiters: Vec<u64> = state.waiters.keys().copied().collect();
+        for ticket in waiters {
+            state.slots.withdraw(ticket);
+        }
+        state.waiters.clear();
+    }
+
+    /// Ends the session: every caller is told at once.
+    pub(crate) fn end(&self, why: &str) {
+        self.stop_accepting();
+        let open = {
+            let mut state = lock(&self.state);
+            let open = std::mem::take(&mut state.open);
+            for open in open.values() {
+                // Nobody waits any more, so nobody is granted a place.
+                state.slots.release(open.demand);
+            }
+            open
+        };
+        for reply in open.into_values().filter_map(|open| open.reply) {
+            self.counters.cut_off.fetch_add(1, Ordering::Relaxed);
+            let _ = reply.send(Err(why.to_owned()));
+        }
+        self.drained.notify_waiters();
+    }
+
+    /// It takes invocations.
+    pub(crate) fn is_accepting(&self) -> bool {
+        lock(&self.state).accepting
+    }
+
+    /// Invocations in flight, cancelled ones included.
+    pub(crate) fn in_flight(&self) -> usize {
+        lock(&self.state).slots.taken()
+    }
+
+    /// Bytes in flight and waiting.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        lock(&self.state).slots.bytes()
+    }
+
+    /// When the oldest cancelled invocation was cancelled.
+    pub(crate) fn oldest_cancel(&self) -> Option<(u64, Instant)> {
+        let state = lock(&self.state);
+        state.open.iter().filter_map(|(id, open)| open.cancelled_at.map(|at| (*id, at))).min_by_key(|(_, at)| *at)
+    }
+
+    /// Waits until nothing is in flight, after [`Self::stop_accepting`].
+    pub(crate) async fn drained(&self) {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    /// Notes that the session must end. The first fault counts.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.fault.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(fault);
+            }
+            first
+        });
+    }
+
+    /// Faults found while frames were handled.
+    pub(crate) fn faults(&self) -> watch::Receiver<Option<Fault>> {
+        self.fault.subscribe()
+    }
+}
+
+/// A handler's failure as the session itself reports it.
+pub(crate) fn failed(message: &str) -> wire::invocation_result::Outcome {
+    wire::invocation_result::Outcome::Failed(wire::Failed {
+        reason: wire::FailureReason::Error as i32,
+        message: message.to_owned(),
+    })
+}
+
+/// A call in the queue; gives its ticket or place back when its future is dropped.
+struct WaitingCall<'a> {
+    session: &'a Session,
+    ticket: u64,
+    demand: Demand,
+    granted: oneshot::Receiver<()>,
+    settled: bool,
+}
+
+impl Drop for WaitingCall<'_> {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let mut state = lock(&self.session.state);
+        if state.waiters.remove(&self.ticket).is_some() {
+            state.slots.withdraw(self.ticket);
+        } else if self.granted.try_recv().is_ok() {
+            // It was granted a place in the same moment.
+            Session::release(&mut state, self.demand);
+        }
+    }
+}
+
+/// A call in flight; cancels it when its future is dropped.
+struct InFlight<'a> {
+    session: &'a Session,
+    id: u64,
+    settled: bool,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.session.cancel(self.id, wire::CancelReason::CallerGone);
+        }
+    }
+}
