@@ -16,7 +16,7 @@ fn no_socket_is_no_supervisor() {
     for command in [&["status"][..], &["start", "policy-gate"], &["key", "list"], &["shutdown"]] {
         let ran = outrigger(dir.path(), command);
         let expected = format!(
-            "error: no supervisor runs here: {} is not there\n  -> start one with `outrigger run`, or name the directory of its sockets with --runtime-dir\n",
+            "error: failed to connect to `{}`: there is no such socket; is the supervisor running?\n  -> start one with `outrigger run`, or name the directory of its sockets with --runtime-dir\n",
             socket.display()
         );
         assert_eq!((ran.exit, ran.err), (Exit::NoSupervisor, expected), "{command:?}");
@@ -30,7 +30,7 @@ fn a_socket_that_nobody_listens_on_is_no_supervisor() {
     drop(UnixListener::bind(dir.path().join("run/admin.sock")).expect("bind"));
     let ran = outrigger(dir.path(), &["status"]);
     assert_eq!(ran.exit, Exit::NoSupervisor);
-    assert!(ran.err.contains("nobody listens on") && ran.err.contains("outrigger run"), "{}", ran.err);
+    assert!(ran.err.contains("nobody listens there") && ran.err.contains("outrigger run"), "{}", ran.err);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_socket_that_never_answers_is_left_in_time() {
     let _silent = UnixListener::bind(dir.path().join("run/admin.sock")).expect("bind");
     std::fs::create_dir_all(dir.path().join("state")).expect("make a directory");
     let key = dir.path().join("state/admin.key");
-    std::fs::write(&key, "admin:x\n").expect("write the key");
+    std::fs::write(&key, format!("admin:{}\n", "a".repeat(64))).expect("write the key");
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set its mode");
     let begun = Instant::now();
     let ran = outrigger(dir.path(), &["status", "--timeout", "200ms"]);
@@ -52,7 +52,7 @@ fn a_socket_that_never_answers_is_left_in_time() {
 #[test]
 fn a_wrong_key_says_which_directory_to_name() {
     let fake = Fake::start();
-    fake.set_admin_key("admin:wrong");
+    fake.change_admin_key();
     let ran = outrigger(fake.dir(), &["status"]);
     let expected = "\
 error: the key is wrong
@@ -62,7 +62,7 @@ error: the key is wrong
     std::fs::remove_file(fake.dir().join("state/admin.key")).expect("remove the key");
     let missing = outrigger(fake.dir(), &["status"]);
     assert_eq!(missing.exit, Exit::Key);
-    assert!(missing.err.contains("admin.key cannot be read"), "{}", missing.err);
+    assert!(missing.err.contains("admin.key`: there is no such file"), "{}", missing.err);
     assert!(missing.err.contains("--state-dir"), "{}", missing.err);
     assert!(fake.asked().is_empty(), "no service was reached");
 }

@@ -5,5 +5,6 @@ mod admin;
 mod errors;
 mod fake;
 mod local;
+mod real;
 mod replay;
 mod run;

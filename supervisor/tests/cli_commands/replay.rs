@@ -199,5 +199,5 @@ fn a_runtime_without_a_key_is_told_where_it_belongs() {
     let fake = Fake::start_with(gate(&[]), None);
     let ran = replay(&fake, &["exec"], &["--runtime", "second"]);
     assert_eq!(ran.exit, Exit::Key);
-    assert!(ran.err.contains("keys/second.key cannot be read"), "{}", ran.err);
+    assert!(ran.err.contains("keys/second.key`: there is no such file"), "{}", ran.err);
 }

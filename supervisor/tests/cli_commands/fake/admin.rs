@@ -191,15 +191,6 @@ impl a::admin_service_server::AdminService for Admin {
         Ok(Response::new(a::StopSupervisorResponse {}))
     }
 
-    async fn reload_config(&self, request: Request<a::ReloadConfigRequest>) -> Answer<a::ReloadConfigResponse> {
-        self.asked.note(format!("reload_config dry_run={}", request.get_ref().dry_run));
-        Ok(Response::new(a::ReloadConfigResponse {
-            added: vec!["new-one".into()],
-            quarantined: vec!["broken".into()],
-            ..Default::default()
-        }))
-    }
-
     async fn list_plugins(&self, request: Request<a::ListPluginsRequest>) -> Answer<a::ListPluginsResponse> {
         let request = request.into_inner();
         self.asked.note(format!("list_plugins page={}", request.page_token));

@@ -48,8 +48,8 @@ impl Fake {
         for below in ["run", "state/keys"] {
             fs::create_dir_all(dir.path().join(below)).expect("make a directory");
         }
-        write_key(dir.path(), "state/admin.key", "admin:right");
-        write_key(dir.path(), "state/keys/default.key", "default:right");
+        write_key(dir.path(), "state/admin.key", &line("admin", 'a'));
+        write_key(dir.path(), "state/keys/default.key", &line("default", 'a'));
         let (admin, runtime) = (dir.path().join("run/admin.sock"), dir.path().join("run/runtime.sock"));
         let asked = Asked::default();
         let (notes, end) = (asked.clone(), oneshot::channel());
@@ -61,10 +61,9 @@ impl Fake {
                 let (admin, runtime) = (listen(&admin), listen(&runtime));
                 listening.send(()).expect("the test waits");
                 let operators = admin::Admin::new(notes.clone(), process);
-                let operators = AdminServiceServer::with_interceptor(operators, |request| key(request, "admin:right"));
+                let operators = AdminServiceServer::with_interceptor(operators, |request| key(request, "admin"));
                 let runtimes = runtime::Runtime::new(notes, scene);
-                let runtimes =
-                    RuntimeServiceServer::with_interceptor(runtimes, |request| key(request, "default:right"));
+                let runtimes = RuntimeServiceServer::with_interceptor(runtimes, |request| key(request, "default"));
                 tokio::select! {
                     served = Server::builder().serve_with_incoming(operators, admin) => served.expect("serve"),
                     served = Server::builder().serve_with_incoming(runtimes, runtime) => served.expect("serve"),
@@ -91,9 +90,9 @@ impl Fake {
         self.asked.0.lock().expect("no writer panicked").clone()
     }
 
-    /// Writes the admin key anew.
-    pub(crate) fn set_admin_key(&self, key: &str) {
-        write_key(self.dir(), "state/admin.key", key);
+    /// Puts another key in the place of the admin key.
+    pub(crate) fn change_admin_key(&self) {
+        write_key(self.dir(), "state/admin.key", &line("admin", 'b'));
     }
 }
 
@@ -107,6 +106,11 @@ impl Drop for Fake {
     }
 }
 
+/// The line of a key, whose secret is this digit all over.
+fn line(holder: &str, digit: char) -> String {
+    format!("{holder}:{}", String::from(digit).repeat(64))
+}
+
 fn write_key(dir: &Path, name: &str, key: &str) {
     let path = dir.join(name);
     let mut options = fs::OpenOptions::new();
@@ -114,9 +118,9 @@ fn write_key(dir: &Path, name: &str, key: &str) {
     std::io::Write::write_all(&mut &file, format!("{key}\n").as_bytes()).expect("write the key");
 }
 
-fn key(request: Request<()>, right: &str) -> Result<Request<()>, Status> {
+fn key(request: Request<()>, holder: &str) -> Result<Request<()>, Status> {
     match request.metadata().get("outrigger-key").and_then(|key| key.to_str().ok()) {
-        Some(key) if key == right => Ok(request),
+        Some(key) if key == line(holder, 'a') => Ok(request),
         _ => Err(refusal(Code::Unauthenticated, "KEY_INVALID", "the key is wrong", &[])),
     }
 }
