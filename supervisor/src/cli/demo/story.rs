@@ -114,7 +114,7 @@ impl Story {
                         continue;
                     }
                 }
-                let played = self.player.play(call).await?;
+                let played = self.player.play(call).await;
                 self.decide(narrator, trace, call, played)?;
             }
         }
@@ -150,18 +150,18 @@ impl Story {
         let (killed_at, (played, answered_at)) = tokio::join!(killed, asked);
         let killed_at = killed_at?;
         let waited = answered_at.saturating_duration_since(killed_at);
-        self.decide(narrator, trace, call, played?)?;
+        self.decide(narrator, trace, call, played)?;
         narrator.detail(format!("answered {} after the kill", duration(waited)))?;
         narrator.why("The agent is not left hanging, and a dead guard is a no: absence is not a way through.")?;
 
         narrator.step("Asked again at once, while the guard is not there:")?;
-        let played = self.player.play(call).await?;
+        let played = self.player.play(call).await;
         self.decide(narrator, trace, call, played)?;
 
         if let Some((other, exec)) =
             traces.iter().find_map(|trace| Some((trace, tool_calls(trace).find(|call| call.tool_name() == "exec")?)))
         {
-            let played = self.player.play(exec).await?;
+            let played = self.player.play(exec).await;
             narrator.step("The other plugins noticed nothing:")?;
             self.decide(narrator, other, exec, played)?;
         }
@@ -179,7 +179,7 @@ impl Story {
         narrator.step("The agent asks again, and goes on where it was.")?;
         // The runtime hears of the new registration by itself; this takes it in.
         self.player.pause(PACE).await;
-        let played = self.player.play(call).await?;
+        let played = self.player.play(call).await;
         self.decide(narrator, trace, call, played)
     }
 
