@@ -293,41 +293,8 @@ impl AdminService for AdminApi {
             lines => lines.min(MAX_LINES),
         };
         let (sender, receiver) = mpsc::channel(16);
-        for plugin in plugins {
-            let (sender, generation, follow) = (sender.clone(), request.generation, request.follow);
-            let stopping = self.core.stop_asked.clone();
-            self.core.shared.tasks.spawn(async move {
-                let logs = Arc::clone(&plugin.view.logs);
-                let mut changes = logs.changes();
-                let mut from = logs.newest(u64::from(wanted));
-                let mut dropped = logs.dropped();
-                loop {
-                    changes.mark_unchanged();
-                    let read = logs.read(from, LINES_A_MESSAGE);
-                    from = read.next;
-                    let of_it = |line: &&Line| generation == 0 || line.generation.0 == generation;
-                    let lines: Vec<_> = read.lines.iter().filter(of_it).map(|line| log_line(&plugin, line)).collect();
-                    let lost = read.lost + logs.dropped() - std::mem::replace(&mut dropped, logs.dropped());
-                    if !lines.is_empty() || lost > 0 {
-                        let response = wire::TailLogsResponse { lines, dropped: lost };
-                        if sender.send(Ok(response)).await.is_err() {
-                            return;
-                        }
-                    }
-                    if read.lines.len() == LINES_A_MESSAGE {
-                        continue;
-                    }
-                    if !follow {
-                        return;
-                    }
-                    tokio::select! {
-                        changed = changes.changed() => if changed.is_err() { return },
-                        () = sender.closed() => return,
-                        () = stopping.cancelled() => return,
-                    }
-                }
-            });
-        }
+        let stopping = self.core.stop_asked.clone();
+        self.core.shared.tasks.spawn(tail(plugins, request, wanted as usize, sender, stopping));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -445,7 +412,11 @@ impl AdminService for AdminApi {
             };
             for (index, handler) in session.registration.handlers.iter().enumerate() {
                 if handler.hook.is_guard() {
-                    let asking = canary::try_one(&session, index).await;
+                    let mut asking = canary::try_one(&session, index).await;
+                    if asking.answered && asking.fared == types::HandlerOutcome::Error {
+                        // It did answer, and such an answer stops a call.
+                        asking.fared = types::HandlerOutcome::Deny;
+                    }
                     reports.push(report(plugin, &handler.id, &asking));
                 }
             }
@@ -518,8 +489,74 @@ fn report(plugin: &Plugin, handler: &str, asking: &Asking) -> types::HandlerRepo
         outcome: asking.fared as i32,
         elapsed: Some(duration(asking.elapsed)),
         message: text::clean(&asking.message, 500),
-        plugin_state: if asking.fared == types::HandlerOutcome::Absent { plugin.view.status().state as i32 } else { 0 },
+        plugin_state: if asking.fared == types::HandlerOutcome::Absent {
+            dispatch::absent_state(&plugin.view) as i32
+        } else {
+            0
+        },
         ..Default::default()
+    }
+}
+
+type LogSender = mpsc::Sender<Result<wire::TailLogsResponse, Status>>;
+
+/// Sends what the rings hold, in order of time, then, if asked, what comes.
+async fn tail(
+    plugins: Vec<Plugin>,
+    request: wire::TailLogsRequest,
+    wanted: usize,
+    sender: LogSender,
+    stopping: tokio_util::sync::CancellationToken,
+) {
+    let generation = request.generation;
+    let mut cursors = Vec::new();
+    let mut held: Vec<(std::time::SystemTime, wire::tail_logs_response::Line)> = Vec::new();
+    for plugin in &plugins {
+        let logs = &plugin.view.logs;
+        let read = logs.read(logs.newest(wanted as u64), wanted);
+        let of_it = |line: &&Line| generation == 0 || line.generation.0 == generation;
+        held.extend(read.lines.iter().filter(of_it).map(|line| (line.at, log_line(plugin, line))));
+        cursors.push((read.next, logs.dropped()));
+    }
+    held.sort_by_key(|(at, _)| *at);
+    let lines: Vec<_> = held.split_off(held.len().saturating_sub(wanted)).into_iter().map(|(_, line)| line).collect();
+    for lines in lines.chunks(LINES_A_MESSAGE) {
+        let response = wire::TailLogsResponse { lines: lines.to_vec(), dropped: 0 };
+        if sender.send(Ok(response)).await.is_err() {
+            return;
+        }
+    }
+    if !request.follow {
+        return;
+    }
+    let follows = plugins.iter().zip(cursors).map(|(plugin, cursor)| follow(plugin, cursor, generation, &sender));
+    tokio::select! {
+        _ = futures_util::future::join_all(follows) => {}
+        () = sender.closed() => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+/// Sends what comes into one ring, from a place on.
+async fn follow(plugin: &Plugin, (mut from, mut dropped): (u64, u64), generation: u64, sender: &LogSender) {
+    let logs = &plugin.view.logs;
+    let mut changes = logs.changes();
+    loop {
+        changes.mark_unchanged();
+        let read = logs.read(from, LINES_A_MESSAGE);
+        from = read.next;
+        let of_it = |line: &&Line| generation == 0 || line.generation.0 == generation;
+        let lines: Vec<_> = read.lines.iter().filter(of_it).map(|line| log_line(plugin, line)).collect();
+        let lost = read.lost + logs.dropped() - std::mem::replace(&mut dropped, logs.dropped());
+        if !lines.is_empty() || lost > 0 {
+            let response = wire::TailLogsResponse { lines, dropped: lost };
+            if sender.send(Ok(response)).await.is_err() {
+                return;
+            }
+        }
+        if read.lines.len() < LINES_A_MESSAGE && changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -223,7 +223,8 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
             });
         }
     }
-    for (hook, id, counts) in plugin.view.handlers() {
+    // Without an id are counted the calls that met nobody.
+    for (hook, id, counts) in plugin.view.handlers().into_iter().filter(|(_, id, _)| !id.is_empty()) {
         response.handlers.push(stats(&id, super::wire::hook(hook), counts, session.as_deref()));
     }
     for protection in &details.protections {
@@ -301,7 +302,7 @@ pub(crate) fn failure(record: &FailureRecord) -> wire::explain_plugin_response::
         generation: record.generation.0,
         phase: phase as i32,
         cause: cause as i32,
-        message: crate::domain::text::clean(&format!("{}: {}", record.cause, record.message), 2000),
+        message: record.message.clone(),
         exit_status: number("exited with status "),
         signal: number("was ended by signal ").map_or(0, i32::unsigned_abs),
         stderr_tail: record.stderr_tail.clone(),

@@ -70,9 +70,8 @@ pub(crate) async fn converse(
     let end = match open(&launch, &connection, &mut inbound, &out).await {
         Ok(session) => {
             let end = read(&launch, &session, &mut inbound).await;
-            if let Some(status) = end.status() {
-                let _ = out.try_send(Err(status));
-            }
+            // The session's holders keep the outbox; a status, also that of a good end, ends the stream all the same.
+            let _ = out.try_send(Err(end.status().unwrap_or_else(|| Status::new(tonic::Code::Ok, ""))));
             end
         }
         Err(Opening::NotWelcome(status)) => {

@@ -211,11 +211,15 @@ fn refused(plugin: &Plugin, refusal: Refusal) -> Failure {
 fn failure(plugin: &Plugin) -> Failure {
     let (status, details) = (plugin.view.status(), plugin.details());
     let id = plugin.view.id.as_str();
-    let last = details.failures.last();
-    Failure::new(ErrorReason::PluginAbsent, format!("`{id}` failed: {}", details.last_failure))
+    let mut failure = Failure::new(ErrorReason::PluginAbsent, format!("`{id}` failed: {}", details.last_failure))
         .meta("plugin_id", id)
-        .meta("state", state_name(status.state))
-        .meta("phase", last.map_or("", |last| last.phase.as_str()))
-        .meta("exit", last.map_or("", |last| last.exit.as_str()))
-        .help(&format!("outrigger why {id}"))
+        .meta("state", state_name(status.state));
+    if let Some(last) = details.failures.last() {
+        for (key, value) in
+            [("phase", &last.phase), ("exit", &last.exit)].into_iter().filter(|(_, value)| !value.is_empty())
+        {
+            failure = failure.meta(key, value);
+        }
+    }
+    failure.help(&format!("outrigger why {id}"))
 }

@@ -73,6 +73,8 @@ pub(crate) struct Outcome {
 /// How asking one handler came out.
 pub(crate) struct Asking {
     pub(crate) fared: Fared,
+    /// The plugin gave an answer of the right form, be it that its handler failed.
+    pub(crate) answered: bool,
     pub(crate) message: String,
     pub(crate) elapsed: Duration,
     pub(crate) decided: Decided,
@@ -82,7 +84,14 @@ pub(crate) struct Asking {
 impl Asking {
     /// Nobody was there to be asked.
     pub(crate) fn absent(message: String) -> Self {
-        Self { fared: Fared::Absent, message, elapsed: Duration::ZERO, decided: Decided::Pass, result: None }
+        Self {
+            fared: Fared::Absent,
+            answered: false,
+            message,
+            elapsed: Duration::ZERO,
+            decided: Decided::Pass,
+            result: None,
+        }
     }
 }
 
@@ -247,7 +256,7 @@ impl Gate<'_> {
             message: crate::domain::text::clean(message, 500),
             tool_policy: false,
             recheck,
-            plugin_state: if fared == Fared::Absent { view.status().state as i32 } else { 0 },
+            plugin_state: if fared == Fared::Absent { absent_state(view) as i32 } else { 0 },
         };
         if self.call.report_handlers {
             self.reports.push(report.clone());
@@ -356,7 +365,10 @@ pub(crate) fn outcome(
 ) -> Asking {
     let elapsed = started.elapsed();
     let handler = &session.registration.handlers[index];
-    let asking = |fared, message: String, decided, result| Asking { fared, message, elapsed, decided, result };
+    let asking = |fared, message: String, decided, result| {
+        let answered = matches!(fared, Fared::Allow | Fared::Deny);
+        Asking { fared, answered, message, elapsed, decided, result }
+    };
     let error = |message: String| asking(Fared::Error, message, Decided::Pass, None);
     let invalid = |message: &str| {
         session.notice(wire::NoticeKind::ResultInvalid, 0, &handler.id, message.to_owned());
@@ -369,7 +381,7 @@ pub(crate) fn outcome(
             let words = crate::domain::text::clean(&failed.message, 500);
             let words =
                 if words.is_empty() { "its handler failed".to_owned() } else { format!("its handler failed: {words}") };
-            error(words)
+            Asking { answered: true, ..error(words) }
         }
         Ok(Answer::Hook(result)) => match tool_gate::decide(&result, &handler.id) {
             Ok(Decided::Block(reason)) => asking(Fared::Deny, reason.clone(), Decided::Block(reason), Some(result)),
@@ -389,9 +401,23 @@ pub(crate) fn outcome(
     }
 }
 
-/// The state of a plugin that is not there, in words.
+/// The state of a plugin that is not there. In the moment between its end and the news of it, it waits.
+pub(crate) fn absent_state(view: &View) -> types::PluginState {
+    match view.status().state {
+        types::PluginState::Ready if view.serving().is_none_or(|session| !session.is_accepting()) => {
+            types::PluginState::Waiting
+        }
+        state => state,
+    }
+}
+
+/// The same in words.
 pub(crate) fn why_absent(view: &View) -> String {
     let status = view.status();
-    let state = state_name(status.state);
+    let state = absent_state(view);
+    if state != status.state {
+        return format!("is {}: it has just ended", state_name(state));
+    }
+    let state = state_name(state);
     if status.message.is_empty() { format!("is {state}") } else { format!("is {state}: {}", status.message) }
 }
