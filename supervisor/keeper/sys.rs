@@ -324,9 +324,10 @@ pub(super) fn landlock_signal_ruleset() -> Result<i32, Errno> {
     unsafe { call(LANDLOCK_CREATE_RULESET, [attributes.as_ptr() as usize, 24, 0, 0, 0, 0]) }.map(|fd| fd as i32)
 }
 
-pub(super) fn landlock_enter(ruleset: i32) -> Result<(), Errno> {
+/// `quiet`: refusals until the next exec are not in the kernel's audit log; known since version 7.
+pub(super) fn landlock_enter(ruleset: i32, quiet: bool) -> Result<(), Errno> {
     // SAFETY: the call takes numbers.
-    unsafe { call(LANDLOCK_RESTRICT_SELF, [ruleset as usize, 0, 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(LANDLOCK_RESTRICT_SELF, [ruleset as usize, usize::from(quiet), 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Fresh zeroed memory, used for as long as the caller likes; the pointer is page aligned.
