@@ -53,7 +53,7 @@ pub(super) fn spawn_known(spawn: impl FnOnce() -> io::Result<Child>) -> io::Resu
     Ok(child)
 }
 
-/// Reaps a keeper that has ended.
+/// Reaps a keeper, which has ended.
 ///
 /// # Errors
 /// Somebody else has reaped it.

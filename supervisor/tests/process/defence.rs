@@ -10,6 +10,7 @@ use crate::support::{Bench, block_on, has_ended, pin, status_field};
 
 pub(crate) const TESTS: &[Test] = &[
     ("plugin_cannot_reach_keeper_or_supervisor", plugin_cannot_reach_keeper_or_supervisor),
+    ("starved_keeper_obeys", starved_keeper_obeys),
     ("kill_all_ends_only_its_own_tree", kill_all_ends_only_its_own_tree),
     ("kernel_confirms_what_is_reported", kernel_confirms_what_is_reported),
     ("keeper_is_small", keeper_is_small),
@@ -30,6 +31,21 @@ fn plugin_cannot_reach_keeper_or_supervisor() {
         let refused = |line: &&String| line.ends_with(": false") || root && line.starts_with("environment");
         assert_eq!(lines.iter().filter(refused).count(), 12, "{lines:?}");
         assert_eq!(launch.exit().await.status, ExitStatus::Exited(0));
+        bench.finished().await;
+    });
+}
+
+fn starved_keeper_obeys() {
+    block_on(async {
+        let bench = Bench::new();
+        let mut launch = bench.role(&["starve"]).await;
+        assert_eq!(launch.line().await, "up");
+        if !launch.holds("landlock-signal-scope") {
+            return println!("skipped: no signal scope on this machine");
+        }
+        launch.tree.kill();
+        assert_eq!(launch.exit().await.status, ExitStatus::Signalled(9));
+        assert!(launch.emptied().await.by_keeper);
         bench.finished().await;
     });
 }

@@ -1,16 +1,19 @@
 //! Ending: whatever happens, no process of the tree is left.
 
+#![allow(unsafe_code)]
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outrigger::domain::launch::{ExitStatus, Tree};
 use outrigger::process::{Starter, become_subreaper};
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions};
 
 use crate::Test;
 use crate::support::{
-    Bench, NONCES, SOON, alive_with_nonce, block_on, has_ended, own_program, pin, signal, wait_until_none_left,
+    Bench, NONCES, SOON, alive_with_nonce, block_on, ends_within, has_ended, own_children, own_program, pin, signal,
+    to_pid, wait_until_none_left,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -19,11 +22,13 @@ pub(crate) const TESTS: &[Test] = &[
     ("exit_of_the_child_ends_the_tree", exit_of_the_child_ends_the_tree),
     ("drop_kills", drop_kills),
     ("killed_supervisor_leaves_none", killed_supervisor_leaves_none),
+    ("supervisor_killed_at_any_moment", supervisor_killed_at_any_moment),
     ("forking_tree_is_killed", forking_tree_is_killed),
     ("killed_supervisor_leaves_no_forking_tree", killed_supervisor_leaves_no_forking_tree),
     ("killed_keeper_is_cleaned_up_after", killed_keeper_is_cleaned_up_after),
     ("killed_keeper_is_cleaned_up_after_by_nonce", killed_keeper_is_cleaned_up_after_by_nonce),
     ("stopped_keeper_obeys", stopped_keeper_obeys),
+    ("unresponsive_keeper_is_given_up", unresponsive_keeper_is_given_up),
     ("ended_runtime_leaves_none", ended_runtime_leaves_none),
 ];
 
@@ -137,6 +142,29 @@ fn killed_supervisor_leaves_none() {
     }
 }
 
+fn supervisor_killed_at_any_moment() {
+    // What is left comes to this process, keepers too, which carry no nonce.
+    become_subreaper().expect("the kernel allows it");
+    let nonces = std::env::var(NONCES).expect("set by the runner");
+    for moment in 0..60 {
+        let mut supervisor = Command::new(own_program())
+            .args(["__role", "supervise", "/bin/sh", "-c", &format!("{DETACH} exec sleep 1000")])
+            .env(NONCES, &nonces)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a supervisor");
+        // From before its main until after the plugin's first words.
+        assert!(!has_ended(&pin(supervisor.id()), Duration::from_micros(moment * 250)));
+        supervisor.kill().and_then(|()| supervisor.wait()).expect("it can be killed");
+        let begun = Instant::now();
+        while let Some(child) = own_children().first() {
+            assert!(ends_within(*child, Duration::from_secs(1).saturating_sub(begun.elapsed())), "{child} is left");
+            let _ = rustix::process::waitpid(Some(to_pid(*child)), WaitOptions::empty());
+        }
+        assert_eq!(alive_with_nonce(&nonces), Vec::<u32>::new());
+    }
+}
+
 fn forking_tree_is_killed() {
     block_on(async {
         let bench = Bench::new();
@@ -216,6 +244,31 @@ fn stopped_keeper_obeys() {
         signal(launch.tree.keeper_pid(), Signal::STOP);
         launch.tree.kill();
         assert!(launch.emptied().await.by_keeper);
+        bench.finished().await;
+    });
+}
+
+fn unresponsive_keeper_is_given_up() {
+    if !rustix::process::getuid().is_root() {
+        return println!("skipped: only root can hold up a keeper that hides from tracers");
+    }
+    become_subreaper().expect("the kernel allows it");
+    block_on(async {
+        let bench = Bench::new();
+        let mut launch = bench.shell(&format!("{DETACH} exec sleep 1000")).await;
+        let detached = pin(launch.number().await);
+        let keeper = i32::try_from(launch.tree.keeper_pid()).expect("a process id");
+        // A tracer's stop is not ended by SIGCONT.
+        // SAFETY: numbers only.
+        let held = unsafe {
+            libc::ptrace(libc::PTRACE_SEIZE, keeper, 0, 0) == 0
+                && libc::ptrace(libc::PTRACE_INTERRUPT, keeper, 0, 0) == 0
+        };
+        assert!(held, "{}", std::io::Error::last_os_error());
+        launch.tree.kill();
+        let emptied = launch.emptied().await;
+        assert!(!emptied.by_keeper && emptied.killed >= 1, "{emptied:?}");
+        assert!(has_ended(&detached, Duration::ZERO));
         bench.finished().await;
     });
 }

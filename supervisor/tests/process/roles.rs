@@ -15,6 +15,7 @@ pub(crate) fn play(role: &str, words: &[&str]) -> ExitCode {
     match (role, words) {
         ("supervise", command) => supervise(command),
         ("fork-and-exit", [chains]) => fork_and_exit(chains.parse().expect("a number")),
+        ("starve", []) => starve(),
         ("attack", [supervisor]) => attack(supervisor.parse().expect("a number")),
         _ => return ExitCode::FAILURE,
     }
@@ -56,6 +57,34 @@ fn fork_and_exit(chains: u32) {
                 }
                 libc::_exit(0);
             }
+        }
+    }
+    say("up");
+    std::thread::sleep(BOMB_LIMIT);
+}
+
+/// Takes from its keeper what one process of a user can take from another, and waits.
+fn starve() {
+    // SAFETY: the limit lives until the call returns; the children of this single thread exit at once.
+    unsafe {
+        let nothing = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        for resource in
+            [libc::RLIMIT_NOFILE, libc::RLIMIT_AS, libc::RLIMIT_NPROC, libc::RLIMIT_STACK, libc::RLIMIT_DATA]
+        {
+            libc::prlimit(libc::getppid(), resource, &raw const nothing, std::ptr::null_mut());
+        }
+        // An orphan wakes the keeper, so that it waits anew under these limits.
+        let parent = libc::fork();
+        if parent == 0 {
+            libc::fork();
+            libc::_exit(0);
+        }
+        libc::waitpid(parent, std::ptr::null_mut(), 0);
+        let (keeper, own) = (libc::getppid(), libc::getpid().to_string());
+        while std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"))
+            .is_ok_and(|list| list.trim() != own)
+        {
+            std::thread::yield_now();
         }
     }
     say("up");

@@ -16,14 +16,21 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 const NOBODY: u32 = 65_534;
 
 pub(crate) fn run(tests: &[Test], arguments: &[&str]) -> ExitCode {
-    let filters: Vec<&&str> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    let chosen: Vec<&Test> = tests
-        .iter()
-        .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(**filter)))
-        .collect();
+    // As the standard runner's: words are filters, options are not, and some options take the next word.
+    let mut filters = Vec::new();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--test-threads" | "--format" | "--color" | "--logfile" | "--skip" => drop(words.next()),
+            option if option.starts_with('-') => {}
+            filter => filters.push(filter),
+        }
+    }
+    let is_chosen = |name: &str| filters.is_empty() || filters.iter().any(|filter| full_name(name).contains(filter));
+    let chosen: Vec<&Test> = tests.iter().filter(|(name, _)| is_chosen(name)).collect();
     if arguments.contains(&"--list") {
         for (name, _) in chosen {
-            println!("{name}: test");
+            println!("{}: test", full_name(name));
         }
         return ExitCode::SUCCESS;
     }
@@ -37,7 +44,7 @@ pub(crate) fn run(tests: &[Test], arguments: &[&str]) -> ExitCode {
     let mut failed = 0;
     for (name, _) in &chosen {
         for user in users {
-            let what = user.map_or_else(|| (*name).to_owned(), |user| format!("{name} as user {user}"));
+            let what = full_name(name) + &user.map_or_else(String::new, |user| format!(" as user {user}"));
             match run_one(&program, name, *user) {
                 Ok(()) => println!("test {what} ... ok"),
                 Err(why) => {
@@ -49,6 +56,11 @@ pub(crate) fn run(tests: &[Test], arguments: &[&str]) -> ExitCode {
     }
     println!("\n{} tests, {failed} failed", chosen.len() * users.len());
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// As `cargo test process::` names the tests of this layer.
+fn full_name(name: &str) -> String {
+    format!("process::{name}")
 }
 
 fn run_one(program: &Path, name: &str, user: Option<u32>) -> Result<(), String> {
