@@ -536,6 +536,8 @@ impl Actor {
                 }
             }
             Effect::NextFailed => self.details.send_modify(|details| details.next_failures += 1),
+            // What the files say is read again at the next start, and may be mended by then.
+            Effect::EnterQuarantine { cause: FailureCause::ConfigInvalid(_), .. } => {}
             Effect::EnterQuarantine { probe_at, failed_probes, cause } => {
                 let now = Instant::now().into_std();
                 let reason = cause.to_string().trim_end_matches('.').to_owned();
@@ -574,9 +576,9 @@ impl Actor {
     /// Tells the registry what the plugin contributes now.
     fn contribute(&mut self) {
         let details = self.details.borrow();
-        let (name, tier, hooks) = match &details.entry {
-            Entry::Sound(spec) => (spec.name.clone(), spec.tier, spec.hooks.clone()),
-            Entry::Broken(broken) => (broken.id.to_string(), broken.tier, broken.hooks.clone()),
+        let hooks = match &details.entry {
+            Entry::Sound(spec) => spec.hooks.clone(),
+            Entry::Broken(broken) => broken.hooks.clone(),
         };
         let session = self
             .serving
@@ -585,8 +587,6 @@ impl Actor {
             .filter(|session| session.is_accepting());
         let part = Part {
             view: Arc::clone(&self.view),
-            name,
-            tier,
             position: self.position,
             guards: if details.lifted { Vec::new() } else { details.guards.clone() },
             hooks,

@@ -22,11 +22,12 @@ use super::log::Line;
 use super::session::Ask;
 use super::status::Failure;
 use super::wire::{duration, timestamp, to_duration};
-use super::{admin_views as views, canary, text};
+use super::{admin_views as views, canary};
 use crate::domain::hook::Hook;
 use crate::domain::json::{self, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::keys::{KeyInfo, KeysError};
 use crate::domain::lifecycle::StopHow;
+use crate::domain::text;
 
 /// Log lines of one request.
 const MAX_LINES: u32 = 10_000;

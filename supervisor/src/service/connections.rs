@@ -23,7 +23,7 @@ use tonic::body::Body;
 use tower::Service as _;
 
 use super::conversation::{End, LINGER, MAX_HOST_MESSAGE, MAX_SESSION_MESSAGE};
-use super::launch_state::{ConnectionState, LaunchState, Phase};
+use super::launch_state::{ConnectionState, LaunchState};
 use super::plugin_service::{HostCalls, SessionServer};
 use super::status::Failure;
 use crate::domain::launch::Connection;
@@ -211,9 +211,4 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
         let status = Status::unimplemented("the socket of a launch serves PluginService and HostService");
         Box::pin(std::future::ready(Ok(status.into_http())))
     }
-}
-
-/// A phase in which writes are taken.
-pub(crate) fn is_registered(phase: &Phase) -> bool {
-    matches!(phase, Phase::Registered(_))
 }

@@ -17,7 +17,7 @@ use super::launch_state::{ConnectionState, LaunchState};
 use super::registration;
 use super::session::{Answered, OUTBOX, Session};
 use super::status::Failure;
-use super::text;
+use crate::domain::text;
 
 /// Versions of the plugin protocol this supervisor speaks.
 pub(crate) const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
@@ -148,7 +148,6 @@ async fn open(
         unserved_guards: registration.unserved.iter().map(super::wire::guard).collect(),
     };
     let session = Session::new(
-        launch.spec.id.clone(),
         launch.generation,
         registration,
         usize::try_from(max_receive_bytes).unwrap_or(usize::MAX),

@@ -244,7 +244,7 @@ impl Gate<'_> {
             handler_id: handler.to_owned(),
             outcome: fared as i32,
             elapsed: Some(super::wire::duration(elapsed)),
-            message: super::text::clean(message, 500),
+            message: crate::domain::text::clean(message, 500),
             tool_policy: false,
             recheck,
             plugin_state: if fared == Fared::Absent { view.status().state as i32 } else { 0 },
@@ -366,7 +366,7 @@ pub(crate) fn outcome(
     match result {
         Ok(Answer::Declined(_) | Answer::Completed(_)) => asking(Fared::Allow, String::new(), Decided::Pass, None),
         Ok(Answer::Failed(failed)) => {
-            let words = super::text::clean(&failed.message, 500);
+            let words = crate::domain::text::clean(&failed.message, 500);
             let words =
                 if words.is_empty() { "its handler failed".to_owned() } else { format!("its handler failed: {words}") };
             error(words)

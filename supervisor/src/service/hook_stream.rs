@@ -222,7 +222,7 @@ fn call_error(status: &Status) -> wire::CallError {
     wire::CallError {
         code: if status.code() == Code::Ok { Code::Unknown as i32 } else { status.code() as i32 },
         reason: reason as i32,
-        message: super::text::clean(status.message(), 500),
+        message: crate::domain::text::clean(status.message(), 500),
         retry_after: retry.map(super::wire::duration),
     }
 }

@@ -226,7 +226,6 @@ impl Running {
                         state.logs.say(SystemTime::now(), state.generation, "error", why);
                         break (FailureCause::Unresponsive, self.evidence().await);
                     }
-                    Alarm::Fault(Fault::Violation(why)) => break (FailureCause::ProtocolViolation(why), Vec::new()),
                     Alarm::OverLimit(resource, used, limit) => {
                         break (FailureCause::ResourceLimit { resource, used, limit }, self.evidence().await);
                     }

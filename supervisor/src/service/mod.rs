@@ -33,7 +33,6 @@ mod service;
 mod session;
 mod slots;
 mod status;
-mod text;
 mod tool_gate;
 mod view;
 mod watchdog;

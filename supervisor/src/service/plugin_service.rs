@@ -16,7 +16,7 @@ use super::conversation::{self, converse};
 use super::launch_state::{ConnectionState, LaunchState};
 use super::log::{Line, Source};
 use super::status::Failure;
-use super::text;
+use crate::domain::text;
 
 /// Records of one `WriteLogs`.
 const MAX_RECORDS: usize = 256;

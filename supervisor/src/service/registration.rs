@@ -7,10 +7,11 @@ use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::types::v1 as types;
 use prost::Message as _;
 
-use super::text;
 use crate::domain::guard::{Guard, Tools};
 use crate::domain::hook::Hook;
+use crate::domain::names;
 use crate::domain::spec::PluginSpec;
+use crate::domain::text;
 
 /// Items of one registration (architecture §14).
 const MAX_ITEMS: usize = 256;
@@ -161,30 +162,21 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
 
 /// Guards that count, less the tools that some handler serves.
 fn unserved(spec: &PluginSpec, handlers: &[Handler]) -> Vec<Guard> {
-    let mut unserved = Vec::new();
-    for guard in super::guards::counting(spec) {
-        let serving: Vec<&Handler> =
-            handlers.iter().filter(|handler| handler.hook == guard.hook && !guard.policy).collect();
-        if serving.iter().any(|handler| handler.tools.covers(&guard.tools)) {
-            continue;
-        }
-        let left = match &guard.tools {
-            Tools::All => Tools::All,
-            Tools::Only(tools) => {
-                let left: Vec<String> = tools
-                    .iter()
-                    .filter(|tool| !serving.iter().any(|handler| handler.tools.matches(tool)))
-                    .cloned()
-                    .collect();
-                if left.is_empty() {
-                    continue;
-                }
-                Tools::from_list(left)
-            }
-        };
-        unserved.push(Guard { tools: left, ..guard });
+    let guards = super::guards::counting(spec).into_iter();
+    guards.filter_map(|guard| left_of(&guard, handlers).map(|tools| Guard { tools, ..guard })).collect()
+}
+
+/// The tools of a guard that no handler serves. `None`: all are served.
+pub(crate) fn left_of(guard: &Guard, handlers: &[Handler]) -> Option<Tools> {
+    // Trusted tool policies are not registered as hooks.
+    let serves = |handler: &&Handler| handler.hook == guard.hook && !guard.policy;
+    if handlers.iter().filter(serves).any(|handler| handler.tools.covers(&guard.tools)) {
+        return None;
     }
-    unserved
+    let Tools::Only(tools) = &guard.tools else { return Some(Tools::All) };
+    let served = |tool: &&String| handlers.iter().filter(serves).any(|handler| handler.tools.matches(tool));
+    let left: Vec<String> = tools.iter().filter(|tool| !served(tool)).cloned().collect();
+    (!left.is_empty()).then(|| Tools::from_list(left))
 }
 
 struct Item<'a> {
@@ -264,11 +256,8 @@ fn check_hook(item: &wire::HookRegistration, spec: &PluginSpec) -> Result<Handle
             format!("names {} tools, at most {MAX_TOOLS}", item.tool_names.len()),
         ));
     }
-    if let Some(tool) = item.tool_names.iter().find(|tool| !text::is_tool(tool)) {
-        return Err(Refusal::field(
-            "tool_names",
-            format!("`{}` is not a canonical tool id: lower-case, no wildcard, no alias", text::clean(tool, 64)),
-        ));
+    if let Some((tool, error)) = item.tool_names.iter().find_map(|tool| Some((tool, names::tool(tool).err()?))) {
+        return Err(Refusal::field("tool_names", format!("`{}` {error}", text::clean(tool, 64))));
     }
     if !item.tool_names.is_empty() && !hook.row().by_tool {
         return Err(Refusal::field("tool_names", format!("`{}` has no tools", hook.name())));

@@ -20,8 +20,8 @@ use super::hook_stream::{self, HookStream};
 use super::registry::Registry;
 use super::runtimes::{Runtime, Runtimes};
 use super::status::Failure;
-use super::text;
 use crate::domain::hook::Hook;
+use crate::domain::text;
 
 /// Runs a runtime may name when it attaches (the wire contract's bound).
 const MAX_LIVE_RUNS: usize = 4096;

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::status::Failure;
-use super::text;
 use crate::domain::hook::Hook;
+use crate::domain::text;
 
 /// Sessions of a runtime (architecture §14).
 pub(crate) const MAX_SESSIONS: usize = 100_000;

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::handles::Handles;
 use super::registration::Registration;
 use super::slots::{Admission, Demand, Slots};
-use crate::domain::ids::{Generation, PluginId};
+use crate::domain::ids::Generation;
 
 /// Frames that may wait to be written: 64 invocations, as many cancels, and control frames. A plugin that reads so little
 /// that this fills up does not read at all.
@@ -97,7 +97,6 @@ pub(crate) struct Counters {
 
 /// The conversation after Registered. Shared by callers; ended by its launch.
 pub(crate) struct Session {
-    pub(crate) plugin: PluginId,
     pub(crate) generation: Generation,
     pub(crate) registration: Registration,
     pub(crate) counters: Counters,
@@ -114,8 +113,6 @@ pub(crate) struct Session {
 /// Why a session must end, as its own code finds out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The plugin broke the protocol: rule and sentence.
-    Violation(String),
     /// The plugin does not read.
     NotReading,
 }
@@ -140,7 +137,6 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl Session {
     pub(crate) fn new(
-        plugin: PluginId,
         generation: Generation,
         registration: Registration,
         max_receive_bytes: usize,
@@ -149,7 +145,6 @@ impl Session {
         let caps = registration.handlers.iter().map(|handler| handler.max_concurrency).collect();
         let slots = Slots::new(registration.max_in_flight, caps);
         Arc::new(Self {
-            plugin,
             generation,
             registration,
             counters: Counters::default(),

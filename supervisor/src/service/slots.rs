@@ -137,7 +137,8 @@ impl Slots {
     }
 
     /// Calls that wait.
-    pub(crate) fn waiting(&self) -> usize {
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
         self.waiting.len()
     }
 

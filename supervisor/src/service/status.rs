@@ -7,7 +7,7 @@ use outrigger_proto::types::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::text;
+use crate::domain::text;
 
 /// `ErrorInfo.domain` of every error.
 pub(crate) const DOMAIN: &str = "outrigger";

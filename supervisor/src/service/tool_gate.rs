@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use outrigger_proto::types::v1 as types;
 
-use super::text;
 use crate::domain::json::{self, PAYLOAD_DEPTH, ValueLimits};
+use crate::domain::text;
 
 /// What one answer says.
 #[derive(Debug, Clone, PartialEq)]
