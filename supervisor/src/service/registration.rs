@@ -76,7 +76,7 @@ impl Registration {
 
 /// An item that had to be accepted and was not.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Refused(pub(crate) wire::Verdict);
+pub(crate) struct Refused(pub(crate) Box<wire::Verdict>);
 
 /// Hooks this supervisor calls.
 pub(crate) const SERVED: &[Hook] = &[Hook::BeforeToolCall];
@@ -142,7 +142,7 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
                 verdict.scope = refusal.scope.to_owned();
                 verdict.remedy = text::clean(&refusal.remedy, 500);
                 if item.must_accept {
-                    return Err(Refused(verdict));
+                    return Err(Refused(Box::new(verdict)));
                 }
             }
         }
