@@ -345,7 +345,7 @@ impl World {
     /// The supervisor does not tell.
     pub async fn causes(&self, plugin: &str) -> Vec<String> {
         let failures = self.explain(plugin).await.failures;
-        failures.iter().map(|failure| failure.message.split(':').next().unwrap_or_default().to_owned()).collect()
+        failures.into_iter().map(|failure| failure.cause_name).collect()
     }
 
     /// Waits until a plugin has failed at least so often, as its records tell.

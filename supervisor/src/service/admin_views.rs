@@ -303,6 +303,7 @@ pub(crate) fn failure(record: &FailureRecord) -> wire::explain_plugin_response::
         phase: phase as i32,
         cause: cause as i32,
         message: record.message.clone(),
+        cause_name: record.cause.clone(),
         exit_status: number("exited with status "),
         signal: number("was ended by signal ").map_or(0, i32::unsigned_abs),
         stderr_tail: record.stderr_tail.clone(),

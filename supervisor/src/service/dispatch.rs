@@ -176,8 +176,7 @@ impl Gate<'_> {
             .filter(|asked| asked.session.registration.handlers[asked.index].tools.matches(&self.call.tool_name))
             .collect();
         let mut params: Option<Bytes> = None;
-        // Position after the last handler that changed the parameters, and who allowed before.
-        let mut changed_at = 0;
+        let mut changed_by = Vec::new();
         for (position, one) in asked.iter().enumerate() {
             let event = self.call.event_json.clone();
             let asking = self.ask(one, event, false).await;
@@ -186,13 +185,17 @@ impl Gate<'_> {
                     None => added,
                     Some(before) => tool_gate::merge(&before, &added).unwrap_or(added),
                 });
-                changed_at = position;
+                changed_by.push(position);
             }
         }
         let Some(params) = params else { return Ok(None) };
-        // What the handlers changed is merged over what the event had; that is what runs.
+        // What the handlers changed is merged over what the event had; that is what runs. Every handler was asked about
+        // the event's own parameters, so each is asked again, but the one whose change alone made them what they are.
         let (event, merged) = tool_gate::with_params(&self.call.event_json, &params);
-        for one in &asked[..changed_at] {
+        for (position, one) in asked.iter().enumerate() {
+            if changed_by == [position] {
+                continue;
+            }
             let asking = self.ask(one, event.clone(), true).await;
             self.rechecked += 1;
             self.judge(one, asking, true)?;
