@@ -393,5 +393,12 @@ pub(crate) fn outcome(
 pub(crate) fn why_absent(view: &View) -> String {
     let status = view.status();
     let state = state_name(status.state);
+    if status.state == types::PluginState::Ready {
+        return match view.serving() {
+            Some(_) => "is ready, but no handler of it serves this guard".to_owned(),
+            // The state follows when the failure is written down.
+            None => "is ready no more: its session has ended".to_owned(),
+        };
+    }
     if status.message.is_empty() { format!("is {state}") } else { format!("is {state}: {}", status.message) }
 }
