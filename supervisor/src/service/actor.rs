@@ -26,6 +26,9 @@ use crate::domain::settings::Settings;
 use crate::domain::spec::{BrokenEntry, Entry, PluginSpec};
 use crate::domain::store::{FailureRecord, LaunchNote, Quarantine, Store};
 
+/// The last step of the ladder.
+const SIGKILL_STEP: u8 = 4;
+
 /// Everything all plugins share.
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
@@ -464,7 +467,8 @@ impl Actor {
             if let Some(since) = held.leaving_since {
                 let summary = StopSummary {
                     generation,
-                    step: held.step,
+                    // Where it broke a rule on its way down the ladder it was killed, whatever step it was on.
+                    step: if ended.cause.is_exit() { held.step } else { SIGKILL_STEP },
                     exit: ended.exit.map(|record| record.status),
                     cut_off: ended.cut_off,
                     elapsed: since.elapsed(),
@@ -517,7 +521,7 @@ impl Actor {
                 self.leave(generation, 2, Command::Shutdown(reason, time));
             }
             Effect::Terminate(generation) => self.leave(generation, 3, Command::Terminate),
-            Effect::Kill(generation) => self.leave(generation, 4, Command::Kill),
+            Effect::Kill(generation) => self.leave(generation, SIGKILL_STEP, Command::Kill),
             Effect::RecordFailure { generation, cause } => {
                 tracing::warn!(plugin = %self.id, generation = ?generation.map(|generation| generation.0), cause = cause.name(), "{cause}");
                 self.message = cause.to_string().trim_end_matches('.').to_owned();
