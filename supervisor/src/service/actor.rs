@@ -529,10 +529,13 @@ impl Actor {
                     details.failure_count += 1;
                     details.last_failure.clone_from(&self.message);
                 });
-                let pending = generation
-                    .filter(|generation| self.launches.get(generation).is_some_and(|held| held.ended.is_none()));
+                let lives_on = cause == FailureCause::Recycled;
+                let pending = generation.filter(|generation| {
+                    !lives_on && self.launches.get(generation).is_some_and(|held| held.ended.is_none())
+                });
                 match pending {
-                    // What it was doing, and how it exits, is told in a moment.
+                    // What it was doing, and how it exits, is told in a moment. A stuck one goes on until another has
+                    // taken its place, which may never be.
                     Some(generation) => {
                         self.unwritten.entry(generation).or_insert(cause);
                     }
@@ -650,7 +653,12 @@ impl Actor {
             generation: generation.unwrap_or_default(),
             cause: cause.name().to_owned(),
             message: cause.to_string(),
-            phase: ended.map_or("launch", |ended| ended.phase).to_owned(),
+            phase: match (ended, held) {
+                (Some(ended), _) => ended.phase,
+                (None, Some(held)) => held.launch.state.phase().borrow().name(),
+                (None, None) => "launch",
+            }
+            .to_owned(),
             exit: ended.and_then(|ended| ended.exit).map(|exit| exit.status.to_string()).unwrap_or_default(),
             stderr_tail: ended.map(|ended| ended.stderr_tail.clone()).unwrap_or_default(),
             evidence: ended.map(|ended| ended.evidence.clone()).unwrap_or_default(),
