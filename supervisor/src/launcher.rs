@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::mpsc;
+
 use crate::domain::ids::PluginId;
 use crate::domain::launch::{
     BoxFuture, Connect, Emptied, Evidence, ExitRecord, LaunchError, Launched, Launcher, Plan, Protection, Tree, Usage,
@@ -51,18 +53,22 @@ impl Launcher for HostLauncher {
                 return Err(LaunchError::Directory { path: directory.socket_path(), source });
             }
             let started = starter.start(&plan, directory.path(), &directory.socket_path()).await?;
-            let (connections, guard) =
-                listen(directory, started.tree.keeper_pid(), bucket).map_err(LaunchError::Keeper)?;
+            let (connections, guard) = match listen(directory, started.tree.keeper_pid(), bucket) {
+                Ok((connections, guard)) => (connections, Some(guard)),
+                // The program ran and has ended already, its keeper after it: how, the exit record tells.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => (mpsc::channel(1).1, None),
+                Err(error) => return Err(LaunchError::Keeper(error)),
+            };
             let tree = Arc::new(Held { tree: started.tree, _guard: guard });
             Ok(Launched { tree, connections, stdout: Box::new(started.stdout), stderr: Box::new(started.stderr) })
         })
     }
 }
 
-/// A tree and its socket, which go together.
+/// A tree and its socket, which go together. A tree that ended before there was a listener has none.
 struct Held {
     tree: Arc<KeptTree>,
-    _guard: ListenerGuard,
+    _guard: Option<ListenerGuard>,
 }
 
 impl Tree for Held {

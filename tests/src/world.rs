@@ -24,6 +24,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::hooks::{self, Called, HookStream, Keyed, Runtime};
@@ -220,23 +221,11 @@ impl World {
         command.env(FOREIGN_VARIABLE, "must not be seen").env("OUTRIGGER_LOG", "info");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("share the log")).stderr(log).process_group(0);
         let mut child = Reaped(Some(command.spawn().expect("start outrigger")));
-        let end = Instant::now() + PATIENCE;
-        let socket = paths::runtime_socket(&self.runtime_dir());
-        let channel = loop {
-            match connect(&socket).await {
-                Ok(channel) => break channel,
-                Err(error) => {
-                    let ended = child.0.as_mut().and_then(|child| child.try_wait().expect("ask for the supervisor"));
-                    assert!(ended.is_none(), "the supervisor ended with {ended:?}:\n{}", self.log_tail());
-                    assert!(Instant::now() < end, "the supervisor does not accept: {error}\n{}", self.log_tail());
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            }
-        };
+        let channel = self.dial(&paths::runtime_socket(&self.runtime_dir()), &mut child).await;
         let key =
             KeyInterceptor::from_file(&self.state_dir().join("keys/default.key")).expect("read the runtime's key");
         let runtime = RuntimeServiceClient::with_interceptor(channel, key);
-        let channel = connect(&paths::admin_socket(&self.runtime_dir())).await.expect("connect as an operator");
+        let channel = self.dial(&paths::admin_socket(&self.runtime_dir()), &mut child).await;
         let key = KeyInterceptor::from_file(&paths::admin_key(&self.state_dir())).expect("read the operator's key");
         let admin = AdminServiceClient::with_interceptor(channel, key);
         let mut stream = attach(&runtime).await;
@@ -246,6 +235,22 @@ impl World {
         let child = child.0.take().expect("it was just started");
         self.known.extend(Identity::of(child.id()));
         self.running = Some(Running { child, admin, runtime, directives });
+    }
+
+    /// Dials a control socket until it accepts.
+    async fn dial(&self, socket: &Path, child: &mut Reaped) -> Channel {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match connect(socket).await {
+                Ok(channel) => return channel,
+                Err(error) => {
+                    let ended = child.0.as_mut().and_then(|child| child.try_wait().expect("ask for the supervisor"));
+                    assert!(ended.is_none(), "the supervisor ended with {ended:?}:\n{}", self.log_tail());
+                    assert!(Instant::now() < end, "the supervisor does not accept: {error}\n{}", self.log_tail());
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+        }
     }
 
     /// A command of the `outrigger` program for this world.

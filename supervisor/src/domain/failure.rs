@@ -97,6 +97,12 @@ impl FailureCause {
         }
     }
 
+    /// The plugin's process ended by itself or by a signal; for any other cause the supervisor killed it.
+    #[must_use]
+    pub fn is_exit(&self) -> bool {
+        matches!(self, Self::Crashed(_) | Self::ExitedUnasked | Self::FinalExit(_))
+    }
+
     /// Stable name for records and logs.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -26,6 +26,9 @@ use crate::domain::settings::Settings;
 use crate::domain::spec::{BrokenEntry, Entry, PluginSpec};
 use crate::domain::store::{FailureRecord, LaunchNote, Quarantine, Store};
 
+/// The last step of the ladder.
+const SIGKILL_STEP: u8 = 4;
+
 /// Everything all plugins share.
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
@@ -464,7 +467,8 @@ impl Actor {
             if let Some(since) = held.leaving_since {
                 let summary = StopSummary {
                     generation,
-                    step: held.step,
+                    // Where it broke a rule on its way down the ladder it was killed, whatever step it was on.
+                    step: if ended.cause.is_exit() { held.step } else { SIGKILL_STEP },
                     exit: ended.exit.map(|record| record.status),
                     cut_off: ended.cut_off,
                     elapsed: since.elapsed(),
@@ -517,7 +521,7 @@ impl Actor {
                 self.leave(generation, 2, Command::Shutdown(reason, time));
             }
             Effect::Terminate(generation) => self.leave(generation, 3, Command::Terminate),
-            Effect::Kill(generation) => self.leave(generation, 4, Command::Kill),
+            Effect::Kill(generation) => self.leave(generation, SIGKILL_STEP, Command::Kill),
             Effect::RecordFailure { generation, cause } => {
                 tracing::warn!(plugin = %self.id, generation = ?generation.map(|generation| generation.0), cause = cause.name(), "{cause}");
                 self.message = cause.to_string().trim_end_matches('.').to_owned();
@@ -525,10 +529,13 @@ impl Actor {
                     details.failure_count += 1;
                     details.last_failure.clone_from(&self.message);
                 });
-                let pending = generation
-                    .filter(|generation| self.launches.get(generation).is_some_and(|held| held.ended.is_none()));
+                let lives_on = cause == FailureCause::Recycled;
+                let pending = generation.filter(|generation| {
+                    !lives_on && self.launches.get(generation).is_some_and(|held| held.ended.is_none())
+                });
                 match pending {
-                    // What it was doing, and how it exits, is told in a moment.
+                    // What it was doing, and how it exits, is told in a moment. A stuck one goes on until another has
+                    // taken its place, which may never be.
                     Some(generation) => {
                         self.unwritten.entry(generation).or_insert(cause);
                     }
@@ -646,7 +653,12 @@ impl Actor {
             generation: generation.unwrap_or_default(),
             cause: cause.name().to_owned(),
             message: cause.to_string(),
-            phase: ended.map_or("launch", |ended| ended.phase).to_owned(),
+            phase: match (ended, held) {
+                (Some(ended), _) => ended.phase,
+                (None, Some(held)) => held.launch.state.phase().borrow().name(),
+                (None, None) => "launch",
+            }
+            .to_owned(),
             exit: ended.and_then(|ended| ended.exit).map(|exit| exit.status.to_string()).unwrap_or_default(),
             stderr_tail: ended.map(|ended| ended.stderr_tail.clone()).unwrap_or_default(),
             evidence: ended.map(|ended| ended.evidence.clone()).unwrap_or_default(),

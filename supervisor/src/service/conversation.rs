@@ -70,8 +70,9 @@ pub(crate) async fn converse(
     let end = match open(&launch, &connection, &mut inbound, &out).await {
         Ok(session) => {
             let end = read(&launch, &session, &mut inbound).await;
-            // The session's holders keep the outbox; a status, also that of a good end, ends the stream all the same.
-            let _ = out.try_send(Err(end.status().unwrap_or_else(|| Status::new(tonic::Code::Ok, ""))));
+            // The session holds the stream open, so that its end is told, also that of one that closed as it was asked:
+            // a plugin of stock stubs waits for it before it exits.
+            let _ = out.try_send(Err(end.status().unwrap_or_else(|| Status::ok(""))));
             end
         }
         Err(Opening::NotWelcome(status)) => {

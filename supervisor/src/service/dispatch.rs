@@ -421,6 +421,9 @@ pub(crate) fn why_absent(view: &View) -> String {
     if state != status.state {
         return format!("is {}: it has just ended", state_name(state));
     }
+    if state == types::PluginState::Ready {
+        return "is ready, but no handler of it serves this guard".to_owned();
+    }
     let state = state_name(state);
     if status.message.is_empty() { format!("is {state}") } else { format!("is {state}: {}", status.message) }
 }

@@ -40,8 +40,11 @@ pub(crate) enum End {
     Serves(Call),
     /// The launch fails with this cause, by its name; from then on what it guards is denied.
     Fails(&'static str),
-    /// The launch fails with this cause, and a next generation serves in its place.
-    IsReplaced(&'static str),
+    /// A failure with this cause is recorded, but the same generation serves on, as no next one passes the canary. A call
+    /// then comes out so.
+    StaysAfter(&'static str, Call),
+    /// It serves on, or fails with this cause.
+    MayFail(&'static str),
     /// An operator stopped it, and the highest step of the ladder that was needed is among these.
     Stops(&'static [outrigger_proto::admin::v1::StopStep]),
 }
