@@ -218,7 +218,8 @@ impl World {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("open the log");
         let mut command = self.outrigger();
         command.arg("run").arg("--config").arg(self.dir().join("outrigger.toml"));
-        command.env(FOREIGN_VARIABLE, "must not be seen").env("OUTRIGGER_LOG", "info");
+        let log_level = std::env::var("OUTRIGGER_LOG").unwrap_or_else(|_| "info".to_owned());
+        command.env(FOREIGN_VARIABLE, "must not be seen").env("OUTRIGGER_LOG", log_level);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("share the log")).stderr(log).process_group(0);
         let mut child = Reaped(Some(command.spawn().expect("start outrigger")));
         let channel = self.dial(&paths::runtime_socket(&self.runtime_dir()), &mut child).await;

@@ -5,13 +5,13 @@
 //! leaves open can hold the supervisor.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use outrigger_proto::plugin::v1::host_service_server::HostServiceServer;
 use outrigger_proto::plugin::v1::plugin_service_server::PluginServiceServer;
@@ -39,6 +39,9 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// Resets that may be pending (architecture §14): a flood of them ends the connection.
 const MAX_PENDING_RESETS: usize = 16;
+/// Streams that we reset for what came on them, in the whole life of a connection: more end it. A host call that is
+/// refused before all of it has come may count as one, so this is not for the pending ones.
+const MAX_LOCAL_RESETS: usize = 1024;
 /// Bytes buffered for a plugin that does not read, on each stream.
 const SEND_BUFFER: usize = 256 * 1024;
 /// The path of the one call that a stranger may make.
@@ -72,7 +75,7 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
         .max_send_buf_size(SEND_BUFFER);
     let served = builder.serve_connection(TokioIo::new(io), calls);
     tokio::pin!(served);
@@ -195,20 +198,24 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
             let place = Arc::clone(&self.launch.host_calls).try_acquire_owned();
             let rate = self.launch.host_rate.take();
             return Box::pin(async move {
-                let exhausted = |what: &str, after| {
-                    let failure = Failure::new(ErrorReason::PluginOverloaded, what);
-                    Ok(Status::from(failure.retry(after)).into_http())
+                let (what, after) = match (rate, place) {
+                    (Ok(()), Ok(_place)) => return host.call(request).await,
+                    (Err(after), _) => ("too many host calls a second", after),
+                    (Ok(()), Err(_)) => ("too many host calls in flight", std::time::Duration::from_millis(50)),
                 };
-                if let Err(after) = rate {
-                    return exhausted("too many host calls a second", after);
-                }
-                let Ok(_place) = place else {
-                    return exhausted("too many host calls in flight", std::time::Duration::from_millis(50));
-                };
-                host.call(request).await
+                // What still comes on a stream that was answered is an error of the stream, and too many end the
+                // connection, the Session with it.
+                discard(request.into_body()).await;
+                let failure = Failure::new(ErrorReason::PluginOverloaded, what);
+                Ok(Status::from(failure.retry(after)).into_http())
             });
         }
         let status = Status::unimplemented("the socket of a launch serves PluginService and HostService");
         Box::pin(std::future::ready(Ok(status.into_http())))
     }
+}
+
+/// Reads a request to its end; the metered connection bounds how much that is.
+async fn discard(mut body: Incoming) {
+    while let Some(Ok(_)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {}
 }
