@@ -63,7 +63,7 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
         tracing::warn!(plugin = %launch.spec.id, pid = peer.pid, "refused a connection: {MAX_STRANGERS} wait already");
         return;
     }
-    let state = Arc::new(ConnectionState::default());
+    let state = Arc::new(ConnectionState::new(accepted + launch.settings.hello));
     let calls = Calls::new(&launch, &state, &tasks);
     let mut builder = hyper::server::conn::http2::Builder::new(Tracked(tasks));
     builder

@@ -62,8 +62,6 @@ pub(crate) struct Ask {
     pub(crate) deadline: Instant,
     /// The invocation, without id and timeout, which are filled in when it is sent.
     pub(crate) invocation: wire::Invocation,
-    /// Size of its payload, for the bounds.
-    pub(crate) bytes: usize,
 }
 
 struct Open {
@@ -170,10 +168,14 @@ impl Session {
     pub(crate) async fn invoke(self: &Arc<Self>, ask: Ask) -> Result<wire::invocation_result::Outcome, InvokeError> {
         // The frame around the payload: ids, names and lengths.
         const FRAME: usize = 1024;
-        if ask.bytes + FRAME > self.max_receive_bytes {
-            return Err(InvokeError::TooLarge { bytes: ask.bytes + FRAME, max: self.max_receive_bytes });
+        let bytes = match &ask.invocation.call {
+            Some(wire::invocation::Call::Hook(hook)) => hook.event_json.len() + hook.context_json.len(),
+            _ => 0,
+        };
+        if bytes + FRAME > self.max_receive_bytes {
+            return Err(InvokeError::TooLarge { bytes: bytes + FRAME, max: self.max_receive_bytes });
         }
-        let demand = Demand { handler: ask.handler, bytes: ask.bytes };
+        let demand = Demand { handler: ask.handler, bytes };
         let admitted = {
             let mut state = lock(&self.state);
             if !state.accepting {
