@@ -1,9 +1,9 @@
 //! Calls a hook: who is asked, in which order, and what their answers come to.
 //!
 //! `before_tool_call` is a gate. First, guards that hold and whose plugin is absent: a call that cannot pass costs nobody
-//! a call. Then handlers in order; the first that blocks, fails, or does not answer in time ends it. Parameters are
-//! merged key by key over the event's; guards that allowed before a later handler changed them are asked once more about
-//! what will run. No lock is held while a plugin is asked.
+//! a call. Then handlers in order, each about the event as it came; the first that blocks, fails, or does not answer in
+//! time ends it. Parameters are merged key by key over the event's; whoever allowed something else than what will run,
+//! before or after it was changed, is asked once more. No lock is held while a plugin is asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,8 +177,7 @@ impl Gate<'_> {
             .filter(|asked| asked.session.registration.handlers[asked.index].tools.matches(&self.call.tool_name))
             .collect();
         let mut params: Option<Bytes> = None;
-        // Position after the last handler that changed the parameters, and who allowed before.
-        let mut changed_at = 0;
+        let mut changers: Vec<usize> = Vec::new();
         for (position, one) in asked.iter().enumerate() {
             let event = self.call.event_json.clone();
             let asking = self.ask(one, event, false).await;
@@ -187,13 +186,17 @@ impl Gate<'_> {
                     None => added,
                     Some(before) => tool_gate::merge(&before, &added).unwrap_or(added),
                 });
-                changed_at = position;
+                changers.push(position);
             }
         }
         let Some(params) = params else { return Ok(None) };
         // What the handlers changed is merged over what the event had; that is what runs.
         let (event, merged) = tool_gate::with_params(&self.call.event_json, &params);
-        for one in &asked[..changed_at] {
+        for (position, one) in asked.iter().enumerate() {
+            // Who alone changed them knows what will run; everybody else allowed something different.
+            if changers == [position] {
+                continue;
+            }
             let asking = self.ask(one, event.clone(), true).await;
             self.rechecked += 1;
             self.judge(one, asking, true)?;

@@ -194,6 +194,44 @@ async fn a_guard_that_allowed_is_asked_about_what_will_run() {
     .await;
 }
 
+/// Every handler is asked about the event as it came, so one that stands after the rewriter has not seen the rewrite
+/// either.
+#[tokio::test(start_paused = true)]
+async fn a_guard_after_the_rewriter_is_asked_about_what_will_run_too() {
+    within(async {
+        let mut desk = Desk::new();
+        desk.sit(&seat("rewriter", vec![hook("h", &[])]).at(0), 1, rewriter);
+        desk.sit(&seat("careful", vec![hook("h", &[])]).at(1), 1, careful);
+        let outcome = desk.call("exec", r#"{"command":"ls"}"#).await;
+        assert_eq!(outcome.verdict, Verdict::Stop, "what ran was never shown to the guard");
+        assert_eq!(outcome.reason, "careful: that would remove everything");
+    })
+    .await;
+}
+
+/// Two that change parameters: the second has not seen what the first made of them.
+#[tokio::test(start_paused = true)]
+async fn of_two_that_change_each_sees_the_others_change() {
+    fn adds(_: &str, given: &serde_json::Value, recheck: bool) -> Option<Answer> {
+        match (recheck, given["command"] == "rm -rf /") {
+            (_, true) => Some(block("that would remove everything")),
+            (true, false) => Some(allow()),
+            (false, false) => Some(params(r#"{"timeout":5}"#)),
+        }
+    }
+    within(async {
+        for positions in [[0, 1], [1, 0]] {
+            let mut desk = Desk::new();
+            desk.sit(&seat("rewriter", vec![hook("h", &[])]).at(positions[0]), 1, rewriter);
+            desk.sit(&seat("adds", vec![hook("h", &[])]).at(positions[1]), 1, adds);
+            let outcome = desk.call("exec", r#"{"command":"ls"}"#).await;
+            assert_eq!(outcome.verdict, Verdict::Stop, "{positions:?}");
+            assert_eq!(outcome.reason, "adds: that would remove everything");
+        }
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn parameters_are_merged_key_by_key() {
     fn first(_: &str, _: &serde_json::Value, _: bool) -> Option<Answer> {
