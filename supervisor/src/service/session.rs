@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use outrigger_proto::plugin::v1 as wire;
+use prost::Message as _;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -166,14 +167,11 @@ impl Session {
     /// Asks one handler and waits for its answer, at most until the deadline. Cancel safe: a dropped future cancels the
     /// invocation.
     pub(crate) async fn invoke(self: &Arc<Self>, ask: Ask) -> Result<wire::invocation_result::Outcome, InvokeError> {
-        // The frame around the payload: ids, names and lengths.
-        const FRAME: usize = 1024;
-        let bytes = match &ask.invocation.call {
-            Some(wire::invocation::Call::Hook(hook)) => hook.event_json.len() + hook.context_json.len(),
-            _ => 0,
-        };
-        if bytes + FRAME > self.max_receive_bytes {
-            return Err(InvokeError::TooLarge { bytes: bytes + FRAME, max: self.max_receive_bytes });
+        // What is filled in when it is sent, and the lengths around it.
+        const FRAME: usize = 64;
+        let bytes = ask.invocation.encoded_len() + FRAME;
+        if bytes > self.max_receive_bytes {
+            return Err(InvokeError::TooLarge { bytes, max: self.max_receive_bytes });
         }
         let demand = Demand { handler: ask.handler, bytes };
         let admitted = {

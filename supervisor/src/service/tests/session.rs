@@ -276,6 +276,49 @@ async fn beyond_8_mib_that_wait_nobody_waits() {
     .await;
 }
 
+/// The whole message counts for the bounds, not the event alone: the conversation may be most of it.
+#[tokio::test(start_paused = true)]
+async fn the_conversation_counts_for_the_bound_on_bytes() {
+    within(async {
+        let mut bench = bench(64, &[64]);
+        let call = || {
+            let mut ask = ask(0, SECOND, 1);
+            if let Some(wire::invocation::Call::Hook(hook)) = &mut ask.invocation.call {
+                hook.messages_json = Bytes::from(vec![b' '; 3 * 1024 * 1024]);
+            }
+            let session = Arc::clone(&bench.session);
+            tokio::spawn(async move { session.invoke(ask).await })
+        };
+        let calls: Vec<Pending> = (0..3).map(|_| call()).collect();
+        assert_eq!(bench.ids().await, [1, 2], "three times 3 MiB are more than the 8 MiB that may be in flight");
+        drop(calls);
+    })
+    .await;
+}
+
+/// What is longer than the plugin can receive would end its connection, and look like its crash.
+#[tokio::test(start_paused = true)]
+async fn no_frame_is_longer_than_the_plugin_can_receive() {
+    within(async {
+        let mut bench = bench_with(16, &[16], 65_536);
+        let mut fits = ask(0, SECOND, 60_000);
+        fits.invocation.session =
+            Some(outrigger_proto::types::v1::SessionRef { key: "k".repeat(4096), ..Default::default() });
+        let mut over = ask(0, SECOND, 64_000);
+        over.invocation.session.clone_from(&fits.invocation.session);
+        let session = Arc::clone(&bench.session);
+        let _call = tokio::spawn(async move { session.invoke(fits).await });
+        let refused = bench.session.invoke(over).await;
+        assert!(matches!(refused, Err(InvokeError::TooLarge { max: 65_536, .. })), "{refused:?}");
+        settle().await;
+        while let Ok(Ok(frame)) = bench.frames.try_recv() {
+            assert!(frame.encoded_len() <= 65_536, "{}", frame.encoded_len());
+            assert_eq!(frame.invocations.len(), 1);
+        }
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drain_moves_those_who_wait_and_lets_the_rest_finish() {
     within(async {
