@@ -225,7 +225,7 @@ impl Session {
         let (reply, answer) = oneshot::channel();
         let mut state = lock(&self.state);
         if !state.accepting {
-            Self::release(&mut state, demand);
+            self.release(&mut state, demand);
             return Err(InvokeError::NotServing);
         }
         let id = state.next_id;
@@ -233,7 +233,7 @@ impl Session {
         invocation.timeout = Some(super::wire::duration(deadline.saturating_duration_since(Instant::now())));
         let frame = wire::SessionResponse { invocations: vec![invocation], ..Default::default() };
         if self.out.try_send(Ok(frame)).is_err() {
-            Self::release(&mut state, demand);
+            self.release(&mut state, demand);
             drop(state);
             self.fail(Fault::NotReading);
             return Err(InvokeError::NotServing);
@@ -243,9 +243,13 @@ impl Session {
         Ok((id, answer))
     }
 
-    fn release(state: &mut State, demand: Demand) {
+    fn release(&self, state: &mut State, demand: Demand) {
         for ticket in state.slots.release(demand) {
             Self::grant(state, ticket);
+        }
+        // Only a drain waits for this, so the ordinary call pays nothing.
+        if !state.accepting && state.slots.taken() == 0 {
+            self.drained.notify_waiters();
         }
     }
 
@@ -291,13 +295,8 @@ impl Session {
             }
             return Answered::Duplicate;
         };
-        Self::release(&mut state, open.demand);
-        // Only a drain waits for this, so the ordinary call pays nothing.
-        let drained = state.open.is_empty() && !state.accepting;
+        self.release(&mut state, open.demand);
         drop(state);
-        if drained {
-            self.drained.notify_waiters();
-        }
         match open.reply {
             // An answer without a known branch is one from the future, or none: the handler has failed.
             Some(reply) => {
@@ -469,7 +468,7 @@ impl Drop for WaitingCall<'_> {
             state.slots.withdraw(self.ticket);
         } else if self.granted.try_recv().is_ok() {
             // It was granted a place in the same moment.
-            Session::release(&mut state, self.demand);
+            self.session.release(&mut state, self.demand);
         }
     }
 }

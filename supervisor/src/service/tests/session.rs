@@ -342,6 +342,29 @@ async fn a_drain_moves_those_who_wait_and_lets_the_rest_finish() {
     .await;
 }
 
+/// A call that has been granted a place and not yet been sent goes elsewhere, and the drain must see that.
+#[tokio::test(start_paused = true)]
+async fn a_drain_sees_a_place_that_is_given_back() {
+    within(async {
+        let mut bench = bench(1, &[1]);
+        let first = bench.call(0, SECOND, 1);
+        let second = bench.call(0, SECOND, 1);
+        assert_eq!(bench.ids().await, [1]);
+        // All in one step: the second has its place, and has not run since.
+        bench.answer(1, allow());
+        bench.session.stop_accepting();
+        let drained = bench.session.drained();
+        tokio::pin!(drained);
+        assert_eq!(futures_util::poll!(drained.as_mut()), std::task::Poll::Pending);
+        let started = Instant::now();
+        drained.await;
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        assert_eq!(done(second).await, Err(InvokeError::NotServing));
+        assert_eq!(done(first).await, Ok(allow()));
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_tells_everybody_at_once() {
     within(async {
