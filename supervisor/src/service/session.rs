@@ -81,6 +81,28 @@ struct State {
     accepting: bool,
     violations: u32,
     notices: (Option<Instant>, u32),
+    /// Gone once the session has ended, so that its stream ends, too.
+    out: Option<mpsc::Sender<Result<wire::SessionResponse, tonic::Status>>>,
+}
+
+/// Whether a frame was put into the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    Yes,
+    /// The plugin does not read.
+    Full,
+    /// The stream has ended; its reader finds out how.
+    Ended,
+}
+
+impl State {
+    fn queue(&self, frame: wire::SessionResponse) -> Queued {
+        match self.out.as_ref().map(|out| out.try_send(Ok(frame))) {
+            Some(Ok(())) => Queued::Yes,
+            Some(Err(mpsc::error::TrySendError::Full(_))) => Queued::Full,
+            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Queued::Ended,
+        }
+    }
 }
 
 /// Counts of one session, for listings.
@@ -101,7 +123,6 @@ pub(crate) struct Session {
     pub(crate) counters: Counters,
     pub(crate) handles: Handles,
     max_receive_bytes: usize,
-    out: mpsc::Sender<Result<wire::SessionResponse, tonic::Status>>,
     state: Mutex<State>,
     /// Wakes who waits for the last open invocation of a session that takes no more.
     drained: Notify,
@@ -149,7 +170,6 @@ impl Session {
             counters: Counters::default(),
             handles: Handles::new(),
             max_receive_bytes,
-            out,
             state: Mutex::new(State {
                 next_id: 1,
                 open: HashMap::new(),
@@ -158,6 +178,7 @@ impl Session {
                 accepting: true,
                 violations: 0,
                 notices: (None, 0),
+                out: Some(out),
             }),
             drained: Notify::new(),
             fault: watch::channel(None).0,
@@ -232,10 +253,11 @@ impl Session {
         invocation.invocation_id = id;
         invocation.timeout = Some(super::wire::duration(deadline.saturating_duration_since(Instant::now())));
         let frame = wire::SessionResponse { invocations: vec![invocation], ..Default::default() };
-        if self.out.try_send(Ok(frame)).is_err() {
+        let queued = state.queue(frame);
+        if queued != Queued::Yes {
             self.release(&mut state, demand);
             drop(state);
-            self.fail(Fault::NotReading);
+            self.note(queued);
             return Err(InvokeError::NotServing);
         }
         state.next_id += 1;
@@ -269,11 +291,9 @@ impl Session {
             open.cancelled_at = Some(Instant::now());
             let cancel = wire::Cancel { invocation_id: id, reason: reason as i32 };
             let frame = wire::SessionResponse { cancels: vec![cancel], ..Default::default() };
-            let sent = self.out.try_send(Ok(frame));
+            let queued = state.queue(frame);
             drop(state);
-            if sent.is_err() {
-                self.fail(Fault::NotReading);
-            }
+            self.note(queued);
         }
     }
 
@@ -323,29 +343,31 @@ impl Session {
         self.max_receive_bytes
     }
 
-    /// Queues a frame. False where the plugin does not read.
+    /// Queues a frame. False where the plugin does not read, or its stream has ended.
     pub(crate) fn push(&self, frame: wire::SessionResponse) -> bool {
-        if self.out.try_send(Ok(frame)).is_ok() {
-            return true;
+        let queued = lock(&self.state).queue(frame);
+        self.note(queued);
+        queued == Queued::Yes
+    }
+
+    fn note(&self, queued: Queued) {
+        if queued == Queued::Full {
+            self.fail(Fault::NotReading);
         }
-        self.fail(Fault::NotReading);
-        false
     }
 
     /// Tells the author something, at most ten times a second, best effort.
     pub(crate) fn notice(&self, kind: wire::NoticeKind, invocation_id: u64, handler_id: &str, message: String) {
         let now = Instant::now();
-        {
-            let mut state = lock(&self.state);
-            let (since, count) = &mut state.notices;
-            if since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-                (*since, *count) = (Some(now), 0);
-            }
-            if *count >= NOTICES_PER_SECOND {
-                return;
-            }
-            *count += 1;
+        let mut state = lock(&self.state);
+        let (since, count) = &mut state.notices;
+        if since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            (*since, *count) = (Some(now), 0);
         }
+        if *count >= NOTICES_PER_SECOND {
+            return;
+        }
+        *count += 1;
         let notice = wire::Notice {
             kind: kind as i32,
             invocation_id,
@@ -354,9 +376,9 @@ impl Session {
             message,
         };
         // Half of the outbox is for what matters more.
-        if self.out.capacity() > OUTBOX / 2 {
+        if state.out.as_ref().is_some_and(|out| out.capacity() > OUTBOX / 2) {
             let control = Some(wire::session_response::Control::Notice(notice));
-            let _ = self.out.try_send(Ok(wire::SessionResponse { control, ..Default::default() }));
+            state.queue(wire::SessionResponse { control, ..Default::default() });
         }
     }
 
@@ -371,11 +393,12 @@ impl Session {
         state.waiters.clear();
     }
 
-    /// Ends the session: every caller is told at once.
+    /// Ends the session: every caller is told at once, and the stream ends after what is queued.
     pub(crate) fn end(&self, why: &str) {
         self.stop_accepting();
         let open = {
             let mut state = lock(&self.state);
+            state.out = None;
             let open = std::mem::take(&mut state.open);
             for open in open.values() {
                 // Nobody waits any more, so nobody is granted a place.

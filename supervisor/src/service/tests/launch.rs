@@ -380,6 +380,27 @@ async fn a_drain_ends_when_the_last_call_does() {
     .await;
 }
 
+/// The usual way of a gRPC client: close the sending side, read until the stream ends, exit.
+#[tokio::test(start_paused = true)]
+async fn after_shutdown_the_stream_ends_with_ok_and_then_the_process() {
+    within(async {
+        let mut bench = Bench::new();
+        let (mut talk, _) = bench.serving().await;
+        bench.launch.tell(Command::Shutdown(wire::StopReason::Stop, 3 * SECOND));
+        assert!(matches!(talk.next().await, Ok(Some(Heard::Control(wire::session_response::Control::Shutdown(_))))));
+        talk.out = None;
+        let ended = tokio::time::timeout(2 * SECOND, talk.end()).await;
+        assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+        assert!(!bench.plugin.tree.killed());
+        bench.plugin.tree.die(ExitStatus::Exited(0));
+        let ended = bench.ended().await;
+        assert_eq!(ended.exit.map(|record| record.status), Some(ExitStatus::Exited(0)));
+        assert_eq!(ended.phase, "stopping");
+        bench.over().await;
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_session_shutdown_is_a_signal_and_drain_is_done() {
     within(async {

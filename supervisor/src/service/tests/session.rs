@@ -388,6 +388,19 @@ async fn the_end_tells_everybody_at_once() {
     .await;
 }
 
+/// Whoever waits for the stream's end before it exits must see it.
+#[tokio::test(start_paused = true)]
+async fn the_end_closes_the_stream() {
+    within(async {
+        let mut bench = bench(2, &[2]);
+        bench.session.end("it is over");
+        assert!(bench.frames.recv().await.is_none());
+        assert!(!bench.session.push(wire::SessionResponse::default()));
+        assert_eq!(*bench.session.faults().borrow(), None, "an ended session is no fault");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_plugin_that_does_not_read_is_found_out() {
     within(async {
@@ -399,6 +412,20 @@ async fn a_plugin_that_does_not_read_is_found_out() {
         assert_eq!(done(bench.call(0, SECOND, 1)).await, Err(InvokeError::NotServing));
         assert_eq!(*bench.session.faults().borrow(), Some(Fault::NotReading));
         assert_eq!(bench.session.in_flight(), 0);
+    })
+    .await;
+}
+
+/// Where the connection is gone the stream's reader finds out why; that is no plugin which does not read.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_gone_is_not_taken_for_one_that_does_not_read() {
+    within(async {
+        let Bench { session, frames } = bench(64, &[64]);
+        drop(frames);
+        assert_eq!(session.invoke(ask(0, SECOND, 1)).await, Err(InvokeError::NotServing));
+        assert!(!session.push(wire::SessionResponse::default()));
+        assert_eq!(*session.faults().borrow(), None);
+        assert_eq!(session.in_flight(), 0);
     })
     .await;
 }
