@@ -249,9 +249,15 @@ impl Session {
             self.release(&mut state, demand);
             return Err(InvokeError::NotServing);
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // It would be sent only to be cancelled.
+            self.release(&mut state, demand);
+            return Err(InvokeError::TimedOut { sent: false });
+        }
         let id = state.next_id;
         invocation.invocation_id = id;
-        invocation.timeout = Some(super::wire::duration(deadline.saturating_duration_since(Instant::now())));
+        invocation.timeout = Some(super::wire::duration(left));
         let frame = wire::SessionResponse { invocations: vec![invocation], ..Default::default() };
         let queued = state.queue(frame);
         if queued != Queued::Yes {

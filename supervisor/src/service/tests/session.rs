@@ -451,6 +451,18 @@ async fn notices_are_at_most_ten_a_second_and_leave_room() {
     .await;
 }
 
+/// A call whose time is over before it has a place is not sent only to be cancelled.
+#[tokio::test(start_paused = true)]
+async fn a_call_without_time_is_not_sent() {
+    within(async {
+        let mut bench = bench(1, &[1]);
+        assert_eq!(done(bench.call(0, Duration::ZERO, 1)).await, Err(InvokeError::TimedOut { sent: false }));
+        assert_eq!(bench.heard().await, []);
+        assert_eq!(bench.session.in_flight(), 0);
+    })
+    .await;
+}
+
 /// Small schedules of everything that can race: grants, deadlines, dropped callers, answers, a drain, the end. Whatever
 /// happened, every caller has one outcome, the plugin never has more than it takes, and at the end nothing is taken and
 /// nobody waits for a wake-up that was lost.
