@@ -392,10 +392,7 @@ impl Session {
     pub(crate) fn stop_accepting(&self) {
         let mut state = lock(&self.state);
         state.accepting = false;
-        let waiters: Vec<u64> = state.waiters.keys().copied().collect();
-        for ticket in waiters {
-            state.slots.withdraw(ticket);
-        }
+        state.slots.clear();
         state.waiters.clear();
     }
 
@@ -494,7 +491,9 @@ impl Drop for WaitingCall<'_> {
         }
         let mut state = lock(&self.session.state);
         if state.waiters.remove(&self.ticket).is_some() {
-            state.slots.withdraw(self.ticket);
+            for ticket in state.slots.withdraw(self.ticket) {
+                Session::grant(&mut state, ticket);
+            }
         } else if self.granted.try_recv().is_ok() {
             // It was granted a place in the same moment.
             self.session.release(&mut state, self.demand);
