@@ -79,7 +79,8 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
     let closing = launch.closing.clone();
     let cancelled = closing.cancelled();
     tokio::pin!(cancelled);
-    let hello = tokio::time::sleep_until(accepted + launch.settings.hello);
+    // The stream is told first, and a moment is left for that to arrive.
+    let hello = tokio::time::sleep_until(state.hello_by + LINGER);
     tokio::pin!(hello);
     let mut stranger = true;
     let mut gone = false;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::types::v1::{self as types, ErrorReason};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tonic::{Status, Streaming};
 
 use super::launch_state::{ConnectionState, LaunchState};
@@ -104,7 +104,7 @@ async fn open(
     inbound: &mut Streaming<wire::SessionRequest>,
     out: &Outbox,
 ) -> Result<Arc<Session>, Opening> {
-    let first = match timeout_at(Instant::now() + launch.settings.hello, inbound.message()).await {
+    let first = match timeout_at(connection.hello_by, inbound.message()).await {
         Err(_) => {
             let status = Status::deadline_exceeded(format!("no hello within {:?}", launch.settings.hello));
             return Err(Opening::NotWelcome(status));

@@ -28,7 +28,7 @@ pub(crate) struct ConnectionState {
     pub(crate) carries_session: AtomicBool,
     /// Wakes the task that serves the connection when one of these changes.
     pub(crate) changed: Notify,
-    /// It is closed then if its Session was not welcomed.
+    /// Until then its Session must have been welcomed; it is closed a moment later.
     pub(crate) hello_by: Instant,
 }
 

@@ -44,6 +44,30 @@ async fn opened(bench: &Bench) -> Talk {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_hello_the_connection_ends_after_5_s_and_says_so() {
+    within(async {
+        let bench = Bench::new();
+        let started = Instant::now();
+        let mut early = opened(&bench).await;
+        let status = early.end().await.expect_err("nobody said hello");
+        assert_eq!((status.code(), started.elapsed().as_secs()), (Code::DeadlineExceeded, 5), "{status:?}");
+        // The time is the connection's, whenever the Session was opened.
+        let (channel, _) = bench.plugin.dial().await;
+        tokio::time::sleep(4 * SECOND).await;
+        let mut late = Talk::open(channel.clone()).await.expect("it opens");
+        let started = Instant::now();
+        let status = late.end().await.expect_err("nobody said hello");
+        assert_eq!((status.code(), started.elapsed().as_secs()), (Code::DeadlineExceeded, 1), "{status:?}");
+        tokio::time::sleep(SECOND).await;
+        assert!(Talk::open(channel).await.is_err(), "the connection is closed");
+        // And the launch goes on.
+        let (_talk, welcome) = bench.plugin.welcomed().await;
+        assert_eq!(welcome.plugin_id, "p");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_is_good_once_and_not_for_ever() {
     within(async {
         let bench = Bench::new();
