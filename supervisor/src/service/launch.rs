@@ -199,7 +199,12 @@ impl Running {
                         }
                         Phase::Ended(end) => {
                             watching = None;
+                            let told = end.is_told();
                             if let Some(cause) = self.ended(end, &mut exits).await {
+                                if told {
+                                    // The plugin's author should see why: a killed process tells nobody.
+                                    let _ = timeout(LINGER, exits.wait_for(Option::is_some)).await;
+                                }
                                 break (cause, Vec::new());
                             }
                         }
@@ -375,6 +380,11 @@ async fn finish(captures: &mut [Owned]) {
 }
 
 impl End {
+    /// The plugin is told why by the stream's status, or has said itself that it goes.
+    fn is_told(&self) -> bool {
+        !matches!(self, Self::Closed | Self::DialerGone)
+    }
+
     /// The plugin's own last words, or what it did wrong, for its log.
     fn words(&self) -> Option<String> {
         match self {

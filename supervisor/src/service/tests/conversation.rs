@@ -107,6 +107,85 @@ async fn two_that_race_for_the_session_are_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_order_is_hello_register_once_each() {
+    within(async {
+        let mut bench = Bench::new();
+        let mut early = opened(&bench).await;
+        early.control(wire::session_request::Control::Register(register(vec![]))).await;
+        let status = early.end().await.expect_err("hello comes first");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "PROTOCOL_VIOLATION"));
+        assert_eq!(meta(&status, "rule"), "hello-first");
+
+        // The launch goes on; after Welcome only Register may follow.
+        let (mut talk, _) = bench.plugin.welcomed().await;
+        talk.answer(1, allow()).await;
+        let status = talk.end().await.expect_err("register comes second");
+        assert_eq!(reason(&status), "PROTOCOL_VIOLATION");
+        assert!(matches!(bench.ended().await.cause, FailureCause::ProtocolViolation(_)));
+        bench.over().await;
+
+        let again: [fn() -> wire::session_request::Control; 2] = [
+            || wire::session_request::Control::Register(wire::Register::default()),
+            || wire::session_request::Control::Hello(wire::Hello::default()),
+        ];
+        for control in again {
+            let mut bench = Bench::new();
+            let mut talk = bench.plugin.registered(register(vec![])).await;
+            bench.registered().await;
+            talk.control(control()).await;
+            let status = talk.end().await.expect_err("once is enough");
+            assert_eq!(reason(&status), "PROTOCOL_VIOLATION");
+            assert!(matches!(bench.ended().await.cause, FailureCause::ProtocolViolation(_)));
+            bench.over().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hello_says_has_bounds() {
+    within(async {
+        let hello = || wire::Hello {
+            token: "token".to_owned(),
+            protocol: Some(types::ProtocolRange { min: 1, max: 3 }),
+            ..Default::default()
+        };
+        let wrong = [
+            wire::Hello { protocol: None, ..hello() },
+            wire::Hello { protocol: Some(types::ProtocolRange { min: 0, max: 1 }), ..hello() },
+            wire::Hello { protocol: Some(types::ProtocolRange { min: 2, max: 1 }), ..hello() },
+            wire::Hello { features: vec![String::new(); 65], ..hello() },
+            wire::Hello { version: "2.0.0".to_owned(), ..hello() },
+            wire::Hello { max_receive_bytes: 65_535, ..hello() },
+            wire::Hello { max_receive_bytes: 4_194_305, ..hello() },
+        ];
+        for hello in wrong {
+            let mut bench = Bench::new();
+            let said = format!("{hello:?}");
+            let status = opened(&bench).await.hello_with(hello).await.expect_err(&said);
+            assert_eq!(
+                (status.code(), reason(&status).as_str()),
+                (Code::InvalidArgument, "PROTOCOL_VIOLATION"),
+                "{said}"
+            );
+            assert!(matches!(bench.ended().await.cause, FailureCause::ProtocolViolation(_)), "{said}");
+            bench.over().await;
+        }
+        let right = [
+            wire::Hello { features: vec![String::new(); 64], sdk: "x".repeat(5000), ..hello() },
+            wire::Hello { version: "1.0.0".to_owned(), max_receive_bytes: 65_536, ..hello() },
+            wire::Hello { max_receive_bytes: 4_194_304, ..hello() },
+        ];
+        for hello in right {
+            let bench = Bench::new();
+            opened(&bench).await.hello_with(hello).await.expect("it is within the bounds");
+            assert!(bench.state.peer().0.len() <= 128);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_second_connection_needs_the_secret_and_a_third_is_refused() {
     within(async {
         let bench = Bench::new();
@@ -177,6 +256,73 @@ async fn nothing_else_is_served_before_welcome_nor_after_the_end() {
         assert!(write_logs(&second, None, 1).await.is_err(), "every connection of the launch has ended");
         bench.plugin.tree.die(ExitStatus::Signalled(9));
         bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_breach_of_the_protocol_ends_the_session() {
+    within(async {
+        let results = |count| wire::SessionRequest {
+            results: vec![wire::InvocationResult { invocation_id: 1, outcome: None }; count],
+            ..Default::default()
+        };
+        let progress = |count| wire::SessionRequest {
+            progress: vec![wire::InvocationProgress::default(); count],
+            ..Default::default()
+        };
+        let pong = |ping_id| wire::SessionRequest {
+            control: Some(wire::session_request::Control::Pong(wire::Pong { ping_id })),
+            ..Default::default()
+        };
+        let breaches = [
+            results(1),
+            results(65),
+            progress(65),
+            pong(1),
+            pong(u64::MAX),
+            wire::SessionRequest { acknowledged_event_seq: 1, ..Default::default() },
+        ];
+        for breach in breaches {
+            let mut bench = Bench::new();
+            let mut talk = bench.plugin.registered(register(vec![])).await;
+            bench.registered().await;
+            talk.say(breach).await;
+            let status = talk.end().await.expect_err("it broke the protocol");
+            assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "PROTOCOL_VIOLATION"));
+            assert!(matches!(bench.ended().await.cause, FailureCause::ProtocolViolation(_)));
+            bench.over().await;
+        }
+        // At the bound nothing is broken.
+        let mut bench = Bench::new();
+        let talk = bench.plugin.registered(register(vec![])).await;
+        let session = bench.registered().await;
+        talk.say(progress(64)).await;
+        talk.say(pong(0)).await;
+        settle().await;
+        assert!(session.is_accepting());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_message_are_told_from_a_lost_connection() {
+    within(async {
+        let too_long = {
+            let mut bytes = vec![0x12]; // results… of a field that takes any bytes
+            prost::encode_length_delimiter(1024 * 1024, &mut bytes).expect("there is room");
+            bytes.resize(bytes.len() + 1024 * 1024, 0);
+            bytes
+        };
+        for bytes in [vec![0xff; 16], too_long] {
+            let mut bench = Bench::new();
+            let (channel, _) = bench.plugin.dial().await;
+            let status = raw_session(channel, "token", Bytes::from(bytes)).await.expect_err("it is no message");
+            assert_eq!(reason(&status), "PROTOCOL_VIOLATION", "{status:?}");
+            let ended = bench.ended().await;
+            assert!(matches!(ended.cause, FailureCause::FrameInvalid(_)), "{:?}", ended.cause);
+            bench.over().await;
+        }
     })
     .await;
 }
