@@ -143,6 +143,25 @@ async fn the_order_is_hello_register_once_each() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_version_nobody_speaks_is_answered_with_both_ranges() {
+    within(async {
+        let mut bench = Bench::new();
+        let mut talk = opened(&bench).await;
+        let protocol = Some(types::ProtocolRange { min: 7, max: 9 });
+        let status = talk
+            .hello_with(wire::Hello { token: "token".to_owned(), protocol, ..Default::default() })
+            .await
+            .expect_err("there is no common version");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "PROTOCOL_UNSUPPORTED"));
+        let told = ["peer_min", "peer_max", "supervisor_min", "supervisor_max"].map(|key| meta(&status, key));
+        assert_eq!(told, ["7", "9", "1", "1"]);
+        assert!(matches!(bench.ended().await.cause, FailureCause::ProtocolUnsupported(_)));
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_hello_says_has_bounds() {
     within(async {
         let hello = || wire::Hello {
@@ -255,6 +274,24 @@ async fn nothing_else_is_served_before_welcome_nor_after_the_end() {
         bench.ended().await;
         assert!(write_logs(&second, None, 1).await.is_err(), "every connection of the launch has ended");
         bench.plugin.tree.die(ExitStatus::Signalled(9));
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_item_that_must_be_accepted_ends_the_launch() {
+    within(async {
+        let mut bench = Bench::new();
+        let (mut talk, _) = bench.plugin.welcomed().await;
+        let mut must = hook("strict", &["write"]);
+        must.options = Some(wire::HandlerOptions { must_accept: true, ..Default::default() });
+        must.hook = 999;
+        let status = talk.register(register(vec![hook("fine", &[]), must])).await.expect_err("it is refused");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "REGISTRATION_REFUSED"));
+        let told = ["kind", "id", "reason"].map(|key| meta(&status, key));
+        assert_eq!(told, ["HOOK", "strict", "HOOK_UNKNOWN"]);
+        assert!(matches!(bench.ended().await.cause, FailureCause::RegistrationRefused(_)));
         bench.over().await;
     })
     .await;
