@@ -276,7 +276,9 @@ impl Actor {
                 }
             }
         }
-        self.shared.registry.remove(&self.id);
+        // Its guards hold to the last: calls may still come while other plugins stop.
+        self.serving = None;
+        self.contribute();
     }
 
     fn life(&self) -> &Lifecycle {

@@ -366,7 +366,6 @@ impl AdminService for AdminApi {
         } else {
             request.tool_name.clone()
         };
-        let bytes = request.event_json.len() + request.context_json.len();
         let invocation = plugin_wire::Invocation {
             handler_id: handlers[index].id.clone(),
             canary: request.canary,
@@ -380,7 +379,7 @@ impl AdminService for AdminApi {
             })),
             ..Default::default()
         };
-        let ask = Ask { handler: index, deadline: started + handlers[index].timeout, invocation, bytes };
+        let ask = Ask { handler: index, deadline: started + handlers[index].timeout, invocation };
         let answer = session.invoke(ask).await;
         let result = match &answer {
             Ok(plugin_wire::invocation_result::Outcome::Hook(result)) => Some(result.clone()),

@@ -23,7 +23,7 @@ pub(crate) async fn try_one(session: &Arc<Session>, index: usize) -> Asking {
         canary: true,
         call: Some(wire::invocation::Call::Hook(wire::HookCall {
             hook: super::wire::hook(handler.hook) as i32,
-            event_json: Bytes::from(event.clone()),
+            event_json: Bytes::from(event),
             context_json: Bytes::new(),
             tool_name: tool,
             tool_call_id: "canary".to_owned(),
@@ -31,7 +31,7 @@ pub(crate) async fn try_one(session: &Arc<Session>, index: usize) -> Asking {
         })),
         ..Default::default()
     };
-    let ask = Ask { handler: index, deadline: started + handler.timeout, invocation, bytes: event.len() };
+    let ask = Ask { handler: index, deadline: started + handler.timeout, invocation };
     outcome(session.invoke(ask).await, session, index, started)
 }
 

@@ -66,7 +66,7 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
         tracing::warn!(plugin = %launch.spec.id, pid = peer.pid, "refused a connection: {MAX_STRANGERS} wait already");
         return;
     }
-    let state = Arc::new(ConnectionState::default());
+    let state = Arc::new(ConnectionState::new(accepted + launch.settings.hello));
     let calls = Calls::new(&launch, &state, &tasks);
     let mut builder = hyper::server::conn::http2::Builder::new(Tracked(tasks));
     builder
@@ -82,7 +82,8 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
     let closing = launch.closing.clone();
     let cancelled = closing.cancelled();
     tokio::pin!(cancelled);
-    let hello = tokio::time::sleep_until(accepted + launch.settings.hello);
+    // The stream is told first, and a moment is left for that to arrive.
+    let hello = tokio::time::sleep_until(state.hello_by + LINGER);
     tokio::pin!(hello);
     let mut stranger = true;
     let mut gone = false;

@@ -1,9 +1,9 @@
 //! Calls a hook: who is asked, in which order, and what their answers come to.
 //!
 //! `before_tool_call` is a gate. First, guards that hold and whose plugin is absent: a call that cannot pass costs nobody
-//! a call. Then handlers in order; the first that blocks, fails, or does not answer in time ends it. Parameters are
-//! merged key by key over the event's; guards that allowed before a later handler changed them are asked once more about
-//! what will run. No lock is held while a plugin is asked.
+//! a call. Then handlers in order, each about the event as it came; the first that blocks, fails, or does not answer in
+//! time ends it. Parameters are merged key by key over the event's; whoever allowed something else than what will run,
+//! before or after it was changed, is asked once more. No lock is held while a plugin is asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use outrigger_proto::types::v1 as types;
 use outrigger_proto::types::v1::HandlerOutcome as Fared;
 use tokio::time::Instant;
 
+use super::breaker::Pass;
 use super::registry::{Asked, Registry, Snapshot};
 use super::session::{Ask, InvokeError, Session};
 use super::tool_gate::{self, Decided};
@@ -79,6 +80,8 @@ pub(crate) struct Asking {
     pub(crate) elapsed: Duration,
     pub(crate) decided: Decided,
     pub(crate) result: Option<types::HookResult>,
+    /// What the breaker let pass, where it was asked.
+    pub(crate) pass: Option<Pass>,
 }
 
 impl Asking {
@@ -91,6 +94,7 @@ impl Asking {
             elapsed: Duration::ZERO,
             decided: Decided::Pass,
             result: None,
+            pass: None,
         }
     }
 }
@@ -164,7 +168,7 @@ impl Gate<'_> {
                 continue;
             }
             let message = why_absent(&unserved.part.view);
-            unserved.counts.record(Fared::Absent, Instant::now(), Duration::ZERO);
+            unserved.counts.record(None, Fared::Absent, Instant::now(), Duration::ZERO);
             let report = self.report(&unserved.part.view, "", Fared::Absent, Duration::ZERO, &message, false);
             if unserved.on_absent == OnAbsent::Deny {
                 return Err(self.stop(&unserved.part.view, report, &message, None));
@@ -208,7 +212,7 @@ impl Gate<'_> {
         let view = &one.part.view;
         let id = &one.session.registration.handlers[one.index].id;
         let now = Instant::now();
-        if let Some(open) = one.counts.record(asking.fared, now, asking.elapsed) {
+        if let Some(open) = one.counts.record(asking.pass, asking.fared, now, asking.elapsed) {
             let text = format!("the breaker of handler `{id}` opened for {open:.1?}");
             tracing::warn!(plugin = %view.id, handler = id, "{text}");
             view.logs.say(std::time::SystemTime::now(), one.session.generation, "warn", text);
@@ -271,23 +275,18 @@ impl Gate<'_> {
     async fn ask(&self, one: &Asked, event_json: Bytes, recheck: bool) -> Asking {
         let started = Instant::now();
         let absent = Asking::absent;
-        if !one.counts.admit(started) {
+        let Some(pass) = one.counts.admit(started) else {
             return absent("is not asked: the breaker of its handler is open".to_owned());
-        }
-        let admitted = Admitted { one, settled: false };
+        };
+        let admitted = Admitted { one, pass, settled: false };
         let first = &one.session.registration.handlers[one.index];
         let mut session = Arc::clone(&one.session);
         let mut index = one.index;
         for _ in 0..PASSES {
             let deadline = started + session.registration.handlers[index].timeout;
             let deadline = self.call.deadline.map_or(deadline, |own| own.min(deadline));
-            let bytes = event_json.len() + self.call.context_json.len();
-            let ask = Ask {
-                handler: index,
-                deadline,
-                invocation: self.invocation(&session, index, &event_json, recheck),
-                bytes,
-            };
+            let ask =
+                Ask { handler: index, deadline, invocation: self.invocation(&session, index, &event_json, recheck) };
             match session.invoke(ask).await {
                 Err(InvokeError::NotServing) => {
                     // Nothing was sent. Another generation may serve by now.
@@ -341,20 +340,21 @@ impl Gate<'_> {
 /// A call the breaker let pass; says so if it comes to nothing.
 struct Admitted<'a> {
     one: &'a Asked,
+    pass: Pass,
     settled: bool,
 }
 
 impl Admitted<'_> {
     fn settle(mut self, asking: Asking) -> Asking {
         self.settled = true;
-        asking
+        Asking { pass: Some(self.pass), ..asking }
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.one.counts.abandon();
+            self.one.counts.abandon(self.pass);
         }
     }
 }
@@ -370,7 +370,7 @@ pub(crate) fn outcome(
     let handler = &session.registration.handlers[index];
     let asking = |fared, message: String, decided, result| {
         let answered = matches!(fared, Fared::Allow | Fared::Deny);
-        Asking { fared, answered, message, elapsed, decided, result }
+        Asking { fared, answered, message, elapsed, decided, result, pass: None }
     };
     let error = |message: String| asking(Fared::Error, message, Decided::Pass, None);
     let invalid = |message: &str| {

@@ -20,7 +20,7 @@ use crate::domain::settings::Settings;
 use crate::domain::spec::PluginSpec;
 
 /// One connection of a launch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ConnectionState {
     /// It carries the Session, or gave the session's secret: everything is served on it.
     pub(crate) admitted: AtomicBool,
@@ -28,6 +28,19 @@ pub(crate) struct ConnectionState {
     pub(crate) carries_session: AtomicBool,
     /// Wakes the task that serves the connection when one of these changes.
     pub(crate) changed: Notify,
+    /// Until then its Session must have been welcomed; it is closed a moment later.
+    pub(crate) hello_by: Instant,
+}
+
+impl ConnectionState {
+    pub(crate) fn new(hello_by: Instant) -> Self {
+        Self {
+            admitted: AtomicBool::new(false),
+            carries_session: AtomicBool::new(false),
+            changed: Notify::new(),
+            hello_by,
+        }
+    }
 }
 
 /// How far a launch has come.
@@ -176,8 +189,9 @@ impl LaunchState {
     }
 
     /// The plugin is registered.
-    pub(crate) fn registered(&self, session: Arc<Session>) {
+    pub(crate) fn registered(&self, session: Arc<Session>) -> bool {
         self.phase.send_replace(Phase::Registered(session));
+        true
     }
 
     /// The conversation has ended: every call in flight ends at once. The first end counts.

@@ -33,6 +33,10 @@ mod service;
 mod session;
 mod slots;
 mod status;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod tool_gate;
 mod view;
 mod watchdog;

@@ -115,15 +115,6 @@ impl Registry {
         self.rebuild(&parts);
     }
 
-    /// Takes a plugin out.
-    pub(crate) fn remove(&self, plugin: &PluginId) {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(part) = parts.remove(plugin) {
-            part.view.serve(None);
-        }
-        self.rebuild(&parts);
-    }
-
     fn rebuild(&self, parts: &BTreeMap<PluginId, Arc<Part>>) {
         let mut ordered: Vec<Arc<Part>> = parts.values().cloned().collect();
         ordered.sort_by_key(|part| part.position);

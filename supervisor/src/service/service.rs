@@ -59,11 +59,11 @@ pub struct Report {
 
 /// The running services.
 pub(crate) struct Service {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     keys: Arc<dyn Keys>,
     stopping: CancellationToken,
     tasks: TaskTracker,
-    runtime_api: RuntimeApi,
+    pub(super) runtime_api: RuntimeApi,
     health: Vec<HealthReporter>,
 }
 

@@ -10,7 +10,7 @@ use outrigger_proto::types::v1::{HandlerOutcome, PluginState};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Pass};
 use super::latency::{self, Latencies};
 use super::log::LogRing;
 use super::session::Session;
@@ -199,17 +199,23 @@ impl Handler {
     }
 
     /// Whether the breaker lets a call pass.
-    pub(crate) fn admit(&self, now: Instant) -> bool {
+    pub(crate) fn admit(&self, now: Instant) -> Option<Pass> {
         self.stats().breaker.admit(now)
     }
 
     /// The call that was let pass came to nothing.
-    pub(crate) fn abandon(&self) {
-        self.stats().breaker.abandon();
+    pub(crate) fn abandon(&self, pass: Pass) {
+        self.stats().breaker.abandon(pass);
     }
 
     /// Counts an outcome. Returns for how long the breaker opened, if it did.
-    pub(crate) fn record(&self, outcome: HandlerOutcome, now: Instant, elapsed: Duration) -> Option<Duration> {
+    pub(crate) fn record(
+        &self,
+        pass: Option<Pass>,
+        outcome: HandlerOutcome,
+        now: Instant,
+        elapsed: Duration,
+    ) -> Option<Duration> {
         let mut stats = self.stats();
         *stats.outcomes.entry(outcome as i32).or_default() += 1;
         match outcome {
@@ -217,7 +223,7 @@ impl Handler {
             HandlerOutcome::Error | HandlerOutcome::Timeout => {
                 stats.latencies.record(now, elapsed);
                 stats.last_called = Some(SystemTime::now());
-                return stats.breaker.failure(now, self.breaker_first, self.breaker_max);
+                return stats.breaker.failure(pass, now, self.breaker_first, self.breaker_max);
             }
             HandlerOutcome::Absent | HandlerOutcome::Skipped | HandlerOutcome::Unspecified => return None,
         }
