@@ -52,18 +52,18 @@ pub(crate) enum Phase {
     Welcomed,
     /// It serves, or could.
     Registered(Arc<Session>),
-    /// The conversation has ended.
-    Ended(End),
+    /// The conversation has ended, in the phase of this name.
+    Ended(End, &'static str),
 }
 
 impl Phase {
-    /// Its name, for `why`.
+    /// Its name, for `why`; after the end that of the phase it ended in.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Dialing => "hello",
             Self::Welcomed => "register",
             Self::Registered(_) => "ready",
-            Self::Ended(_) => "ended",
+            Self::Ended(_, phase) => phase,
         }
     }
 }
@@ -142,7 +142,7 @@ impl LaunchState {
             Phase::Welcomed | Phase::Registered(_) => {
                 Err(Failure::new(ErrorReason::StateNotAllowed, "a Session is open already").into())
             }
-            Phase::Ended(_) => Err(Failure::new(ErrorReason::StateNotAllowed, "the launch's Session has ended").into()),
+            Phase::Ended(..) => Err(Failure::new(ErrorReason::StateNotAllowed, "the launch's Session has ended").into()),
         }
     }
 
@@ -200,9 +200,9 @@ impl LaunchState {
             if let Phase::Registered(session) = phase {
                 session.end("its session ended while it had the call");
             }
-            let first = !matches!(phase, Phase::Ended(_));
+            let first = !matches!(phase, Phase::Ended(..));
             if first {
-                *phase = Phase::Ended(end);
+                *phase = Phase::Ended(end, phase.name());
             }
             first
         });
