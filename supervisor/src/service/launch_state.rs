@@ -161,10 +161,12 @@ impl LaunchState {
                 None => return Err(refused("the launch token has been used")),
             }
         }
+        if !self.advance(Phase::Welcomed) {
+            return self.check_open();
+        }
         connection.carries_session.store(true, Ordering::Relaxed);
         connection.admitted.store(true, Ordering::Relaxed);
         connection.changed.notify_one();
-        self.phase.send_replace(Phase::Welcomed);
         Ok(())
     }
 
@@ -188,10 +190,19 @@ impl LaunchState {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The plugin is registered.
+    /// The plugin is registered. False where the launch has ended meanwhile: what was read late undoes no end.
     pub(crate) fn registered(&self, session: Arc<Session>) -> bool {
-        self.phase.send_replace(Phase::Registered(session));
-        true
+        self.advance(Phase::Registered(session))
+    }
+
+    fn advance(&self, next: Phase) -> bool {
+        self.phase.send_if_modified(|phase| {
+            let goes_on = !matches!(phase, Phase::Ended(..));
+            if goes_on {
+                *phase = next;
+            }
+            goes_on
+        })
     }
 
     /// The conversation has ended: every call in flight ends at once. The first end counts.

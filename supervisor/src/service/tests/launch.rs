@@ -299,6 +299,24 @@ async fn one_that_was_never_seen_registered_has_ended_all_the_same() {
     .await;
 }
 
+/// The end is the end: a registration that was read late does not undo it.
+#[tokio::test(start_paused = true)]
+async fn nothing_follows_the_end() {
+    within(async {
+        let mut bench = Bench::new();
+        let (out, _frames) = crate::service::conversation::outbox();
+        let registration = crate::service::registration::check(&register(vec![]), &spec("p")).expect("sound");
+        let session = Session::new(Generation(7), registration, 1 << 22, out);
+        bench.state.session_ended(crate::service::conversation::End::Closed);
+        assert!(!bench.state.registered(session));
+        assert!(matches!(&*bench.state.phase().borrow(), Phase::Ended(..)));
+        assert!(!bench.state.is_open());
+        bench.ended().await;
+        bench.over().await;
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_fatal_reason_has_its_cause() {
     within(async {
