@@ -462,6 +462,44 @@ async fn a_serial_plugin_is_left_alone_while_it_works() {
     .await;
 }
 
+/// A cancelled call that does not end is told again and again, as the life cycle may have had no use for it the first time.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_does_not_end_is_told_until_it_ends() {
+    within(async {
+        let mut bench = Bench::new();
+        let (talk, session) = bench.serving().await;
+        let _called = talk.serve(&bench.plugin.tree, |_| None);
+        let started = Instant::now();
+        assert_eq!(call(&session, SECOND).await.expect("no panic"), Err(InvokeError::TimedOut { sent: true }));
+        for round in 1..=3 {
+            match bench.news().await {
+                News::Overdue(why) => assert!(why.contains("invocation 1"), "{why}"),
+                other => unreachable!("{}", name(&other)),
+            }
+            let elapsed = started.elapsed().as_secs();
+            assert!((1 + 10 * round..=2 + 10 * round + round).contains(&elapsed), "{round}: {elapsed}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_found_before_the_watch_is_no_less_a_fault() {
+    within(async {
+        let bench = Bench::new();
+        let (out, _frames) = crate::service::conversation::outbox();
+        let registration = crate::service::registration::check(&register(vec![]), &spec("p")).expect("sound");
+        let session = Session::new(Generation(7), registration, 1 << 22, out);
+        session.fail(crate::service::session::Fault::NotReading);
+        let (alarm, mut alarms) = mpsc::channel(4);
+        let watching = tokio::spawn(crate::service::watchdog::watch(Arc::clone(&bench.state), session, alarm));
+        let alarm = tokio::time::timeout(SECOND, alarms.recv()).await;
+        assert_eq!(alarm, Ok(Some(crate::service::watchdog::Alarm::Fault(crate::service::session::Fault::NotReading))));
+        watching.await.expect("no panic");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_when_the_last_call_does() {
     within(async {
