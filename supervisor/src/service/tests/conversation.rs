@@ -298,6 +298,21 @@ async fn one_refused_item_that_must_be_accepted_ends_the_launch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_items_than_anybody_has_a_use_for_are_refused_as_a_whole() {
+    within(async {
+        let mut bench = Bench::new();
+        let (mut talk, _) = bench.plugin.welcomed().await;
+        let subscriptions = vec![wire::SubscriptionRegistration::default(); 100_000];
+        let status =
+            talk.register(wire::Register { subscriptions, ..Default::default() }).await.expect_err("it is refused");
+        assert_eq!(reason(&status), "REGISTRATION_REFUSED");
+        bench.ended().await;
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_breach_of_the_protocol_ends_the_session() {
     within(async {
         let results = |count| wire::SessionRequest {
