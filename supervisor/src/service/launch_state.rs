@@ -84,6 +84,8 @@ pub(crate) struct LaunchState {
     pub(crate) host_calls: Arc<Semaphore>,
     /// Tokens of host calls a second.
     pub(crate) host_rate: super::rate::Rate,
+    /// Log lines a second.
+    pub(crate) log_rate: super::rate::Rate,
     /// Connections that are open and not admitted, and those admitted besides the Session's.
     pub(crate) strangers: AtomicU32,
     pub(crate) further: AtomicU32,
@@ -111,6 +113,7 @@ impl LaunchState {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             host_rate: super::rate::Rate::new(parts.settings.host_calls_per_second, 2),
+            log_rate: super::rate::Rate::new(parts.settings.log_lines_per_second, 1),
             spec: parts.spec,
             settings: parts.settings,
             generation: parts.generation,

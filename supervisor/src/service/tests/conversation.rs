@@ -380,6 +380,28 @@ async fn bytes_that_are_no_message_are_told_from_a_lost_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn host_calls_have_a_rate_and_log_lines_have_one() {
+    within(async {
+        let settings = Settings { host_calls_per_second: 10, log_lines_per_second: 50, ..settings() };
+        let bench = Bench::with(spec("p"), settings);
+        let (talk, _) = bench.plugin.welcomed().await;
+        let mut dropped = 0;
+        for call in 0..20 {
+            dropped +=
+                write_logs(&talk.channel, None, 10).await.unwrap_or_else(|status| unreachable!("{call}: {status}"));
+        }
+        let status = write_logs(&talk.channel, None, 1).await.expect_err("the burst is used up");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "PLUGIN_OVERLOADED"));
+        assert!(status.get_error_details().retry_info().is_some());
+        assert_eq!(dropped, 150, "of 200 lines in no time 50 are taken");
+        assert_eq!(bench.state.logs.dropped(), 150);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(write_logs(&talk.channel, None, 50).await.ok(), Some(0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_one_call_at_most_256_records_are_taken() {
     within(async {
         let bench = Bench::new();
