@@ -46,7 +46,7 @@ async fn opened(bench: &Bench) -> Talk {
 #[tokio::test(start_paused = true)]
 async fn without_hello_the_connection_ends_after_5_s_and_says_so() {
     within(async {
-        let bench = Bench::new();
+        let bench = Bench::with(spec("p"), Settings { startup: 60 * SECOND, ..settings() });
         let started = Instant::now();
         let mut early = opened(&bench).await;
         let status = early.end().await.expect_err("nobody said hello");
