@@ -382,7 +382,11 @@ pub(crate) fn outcome(
             error(words)
         }
         Ok(Answer::Hook(result)) => match tool_gate::decide(&result, &handler.id) {
-            Ok(Decided::Block(reason)) => asking(Fared::Deny, reason.clone(), Decided::Block(reason), Some(result)),
+            Ok(Decided::Block(reason)) => {
+                // Cleaned, and without what this hook has no use for: its size is the plugin's to choose.
+                let block = Some(tool_gate::block(reason.clone()));
+                asking(Fared::Deny, reason.clone(), Decided::Block(reason), block)
+            }
             Ok(decided) => asking(Fared::Allow, String::new(), decided, None),
             Err(why) => invalid(&why),
         },

@@ -271,6 +271,36 @@ async fn one_that_changes_alone_knows_what_will_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_that_blocks_ends_it() {
+    fn blocks(_: &str, _: &serde_json::Value, _: bool) -> Option<Answer> {
+        let reason = "no\u{1b}[2J\u{202e}x";
+        let extra = types::Block {
+            reason: reason.to_owned(),
+            message: "m".repeat(100_000),
+            category: "c".repeat(100_000),
+            metadata_json: vec![b'x'; 500_000].into(),
+        };
+        let decision = Some(types::tool_call_decision::Decision::Block(extra));
+        let result = Some(types::hook_result::Result::ToolCall(types::ToolCallDecision { decision }));
+        Some(Answer::Hook(types::HookResult { result }))
+    }
+    within(async {
+        let mut desk = Desk::new();
+        desk.sit(&seat("one", vec![hook("h", &[])]).at(0), 1, blocks);
+        desk.sit(&seat("two", vec![hook("h", &[])]).at(1), 1, passes);
+        let outcome = desk.call("exec", "{}").await;
+        assert_eq!((outcome.verdict, fared(&outcome)), (Verdict::Stop, Fared::Deny));
+        assert_eq!(outcome.reason, "one: no [2J x");
+        assert_eq!(desk.order(), ["one/h"]);
+        // What a plugin wrote reaches the runtime cleaned, and no more of it than the hook has a use for.
+        let result = outcome.result.expect("a block is a result");
+        assert!(prost::Message::encoded_len(&result) < 4096, "{}", prost::Message::encoded_len(&result));
+        assert!(!format!("{result:?}").contains("\\u{1b}"), "{result:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn error_timeout_absent_and_deny_are_told_apart() {
     fn fails(_: &str, _: &serde_json::Value, _: bool) -> Option<Answer> {
         Some(failed("kaput"))
