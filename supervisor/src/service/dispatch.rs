@@ -16,6 +16,7 @@ use outrigger_proto::types::v1::HandlerOutcome as Fared;
 use tokio::time::Instant;
 
 use super::breaker::Pass;
+use super::invocation::MAX_PAYLOAD;
 use super::registry::{Asked, Registry, Snapshot};
 use super::session::{Ask, InvokeError, Session};
 use super::tool_gate::{self, Decided};
@@ -192,6 +193,14 @@ impl Gate<'_> {
         let Some(params) = params else { return Ok(None) };
         // What the handlers changed is merged over what the event had; that is what runs.
         let (event, merged) = tool_gate::with_params(&self.call.event_json, &params);
+        if event.len() > MAX_PAYLOAD
+            && let Some(last) = changers.last().map(|position| asked[*position])
+        {
+            let message = format!("made the call {} bytes long, at most {MAX_PAYLOAD} can be passed on", event.len());
+            let (view, id) = (&last.part.view, &last.session.registration.handlers[last.index].id);
+            let report = self.report(view, id, Fared::Error, Duration::ZERO, &message, false);
+            return Err(self.stop(view, report, &message, None));
+        }
         for (position, one) in asked.iter().enumerate() {
             // Who alone changed them knows what will run; everybody else allowed something different.
             if changers == [position] {

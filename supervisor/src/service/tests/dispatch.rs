@@ -510,6 +510,24 @@ async fn a_call_too_long_for_a_plugin_is_its_failure_and_never_sent() {
     .await;
 }
 
+/// What the handlers made of the parameters has the bound of a payload: neither a plugin nor the runtime could take more.
+#[tokio::test(start_paused = true)]
+async fn merged_parameters_have_the_bound_of_a_payload() {
+    fn adds(_: &str, _: &serde_json::Value, _: bool) -> Option<Answer> {
+        Some(params(&format!(r#"{{"added":"{}"}}"#, "z".repeat(900_000))))
+    }
+    within(async {
+        let mut desk = Desk::new();
+        desk.sit(&seat("p", vec![hook("h", &[])]), 1, adds);
+        let fits = desk.call("exec", &format!(r#"{{"x":"{}"}}"#, "y".repeat(2_000_000))).await;
+        assert_eq!(fits.verdict, Verdict::GoOn);
+        let over = desk.call("exec", &format!(r#"{{"x":"{}"}}"#, "y".repeat(2_900_000))).await;
+        assert_eq!((over.verdict, fared(&over)), (Verdict::Stop, Fared::Error), "{}", over.reason);
+        assert!(over.reason.starts_with("p: "), "{}", over.reason);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_epoch_rises_when_the_runtime_has_to_know() {
     within(async {
