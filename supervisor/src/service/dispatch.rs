@@ -165,7 +165,10 @@ impl Gate<'_> {
             if !unserved.tools.matches(&self.call.tool_name) {
                 continue;
             }
-            let message = why_absent(&unserved.part.view);
+            let message = match &unserved.part.session {
+                Some(_) => "serves no handler for this, which it declares to guard".to_owned(),
+                None => why_absent(&unserved.part.view),
+            };
             unserved.counts.record(None, Fared::Absent, Instant::now(), Duration::ZERO);
             let report = self.report(&unserved.part.view, "", Fared::Absent, Duration::ZERO, &message, false);
             if unserved.on_absent == OnAbsent::Deny {
@@ -301,7 +304,11 @@ impl Gate<'_> {
                     else {
                         return absent(why_absent(&one.part.view));
                     };
-                    let Some(found) = current.registration.handler(self.call.hook, &first.id) else {
+                    let found = current.registration.handler(self.call.hook, &first.id);
+                    let matches = |index: &usize| {
+                        current.registration.handlers[*index].tools.matches(&self.call.tool_name)
+                    };
+                    let Some(found) = found.filter(matches) else {
                         return absent(format!("its generation {} does not serve this guard", current.generation));
                     };
                     (session, index) = (current, found);
@@ -415,6 +422,10 @@ pub(crate) fn outcome(
 /// The state of a plugin that is not there, in words.
 pub(crate) fn why_absent(view: &View) -> String {
     let status = view.status();
+    if status.state == types::PluginState::Ready {
+        // The state follows in a moment.
+        return "has just ended".to_owned();
+    }
     let state = state_name(status.state);
     if status.message.is_empty() { format!("is {state}") } else { format!("is {state}: {}", status.message) }
 }

@@ -377,6 +377,20 @@ async fn an_absent_guard_denies_before_anybody_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_guard_declares_and_does_not_serve_is_denied() {
+    within(async {
+        let mut desk = Desk::new();
+        desk.sit(&seat("p", vec![hook("h", &["read"])]).guards(vec![guard(&["read", "write"])]), 1, passes);
+        assert_eq!(desk.call("read", "{}").await.verdict, Verdict::GoOn);
+        assert_eq!(desk.call("other", "{}").await.verdict, Verdict::GoOn);
+        let outcome = desk.call("write", "{}").await;
+        assert_eq!((outcome.verdict, fared(&outcome)), (Verdict::Stop, Fared::Absent));
+        assert!(outcome.reason.starts_with("p: serves no handler for this"), "{}", outcome.reason);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn matchers_choose_who_is_asked() {
     within(async {
         let mut desk = Desk::new();
@@ -477,6 +491,40 @@ async fn a_call_that_waited_goes_to_the_new_generation_exactly_once() {
         for call in calls {
             assert_eq!(call.await.expect("no panic").verdict, Verdict::GoOn);
         }
+    })
+    .await;
+}
+
+/// The next generation's handler of the same name may be for other tools; then it is no answer for this call.
+#[tokio::test(start_paused = true)]
+async fn a_narrower_handler_of_the_next_generation_is_not_asked() {
+    within(async {
+        let mut desk = Desk::new();
+        let old = seat("p", vec![hook("h", &[])]);
+        let session = desk.sit(&old, 1, passes);
+        // The registry still shows the old generation, as to a call that began just before the swap.
+        session.stop_accepting();
+        let next = seat("p", vec![hook("h", &["read"])]);
+        let (out, _frames) = outbox();
+        let registration = registration::check(&register(next.hooks.clone()), &next.spec).expect("sound");
+        let current = Session::new(Generation(2), registration, 1 << 22, out);
+        desk.views["p"].serve(Some(current));
+        let outcome = desk.call("exec", "{}").await;
+        assert_eq!((outcome.verdict, fared(&outcome)), (Verdict::Stop, Fared::Absent), "{}", outcome.reason);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_session_is_not_called_ready() {
+    within(async {
+        let mut desk = Desk::new();
+        let session = desk.sit(&seat("p", vec![hook("h", &[])]), 1, passes);
+        desk.views["p"].update(|status| status.state = types::PluginState::Ready);
+        session.end("it crashed");
+        let outcome = desk.call("exec", "{}").await;
+        assert_eq!(fared(&outcome), Fared::Absent);
+        assert_ne!(outcome.reason, "p: is ready");
     })
     .await;
 }
