@@ -438,6 +438,30 @@ async fn the_breaker_opens_and_one_call_tries() {
     .await;
 }
 
+/// Calls that were let pass before the breaker opened say nothing about the one call that tries.
+#[tokio::test(start_paused = true)]
+async fn an_older_call_does_not_end_the_try_of_a_breaker() {
+    within(async {
+        let mut desk = Desk::new();
+        let seat = seat("p", vec![hook("h", &[])]);
+        let counts = {
+            desk.sit(&seat, 1, passes);
+            desk.views["p"].handler(Hook::BeforeToolCall, "h")
+        };
+        let now = Instant::now();
+        let older = counts.admit(now).expect("it is closed");
+        for _ in 0..5 {
+            let pass = counts.admit(now).expect("it is closed");
+            counts.record(Some(pass), Fared::Error, now, Duration::ZERO);
+        }
+        let later = now + Duration::from_secs(5);
+        let _trying = counts.admit(later).expect("one call tries");
+        counts.abandon(older);
+        assert!(counts.admit(later).is_none(), "the try is still under way");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_plugin_over_its_bounds_is_absent() {
     within(async {
