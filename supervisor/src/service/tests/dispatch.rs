@@ -621,6 +621,21 @@ async fn the_epoch_rises_when_the_runtime_has_to_know() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn counts_of_handlers_have_a_bound_and_keep_those_in_use() {
+    within(async {
+        let mut desk = Desk::new();
+        let many = |letter: char| (0..256).map(|n| hook(&format!("{letter}{n:03}"), &["exec"])).collect::<Vec<_>>();
+        for (generation, letter) in ['b', 'c', 'a'].into_iter().enumerate() {
+            desk.sit(&seat("p", many(letter)), generation as u64, passes);
+        }
+        let known: BTreeSet<String> = desk.views["p"].handlers().into_iter().map(|(_, id, _)| id).collect();
+        assert!(known.len() <= 512, "{}", known.len());
+        assert!((0..256).all(|n| known.contains(&format!("a{n:03}"))), "those in use are kept");
+    })
+    .await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
