@@ -51,22 +51,22 @@ impl Breaker {
         first: Duration,
         longest: Duration,
     ) -> Option<Duration> {
-        let _ = pass;
-        self.failures += 1;
-        let tried = std::mem::take(&mut self.trying);
+        self.failures = self.failures.saturating_add(1);
+        let tried = pass.is_some_and(|pass| pass.trying) && std::mem::take(&mut self.trying);
         if !tried && (self.failures < FAILURES || self.open_until.is_some()) {
             return None;
         }
         let open = first.saturating_mul(1 << self.opened.min(16)).min(longest);
-        self.opened += 1;
+        self.opened = self.opened.saturating_add(1);
         self.open_until = Some(now + open);
         Some(open)
     }
 
     /// The call that tried it has no outcome of its own (it was cancelled, or never sent).
     pub(crate) fn abandon(&mut self, pass: Pass) {
-        let _ = pass;
-        self.trying = false;
+        if pass.trying {
+            self.trying = false;
+        }
     }
 
     /// It is open now.

@@ -128,9 +128,11 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
     }
     if stranger {
         launch.strangers.fetch_sub(1, Ordering::Relaxed);
-    } else if state.carries_session.load(Ordering::Relaxed) {
+    }
+    // It may have been admitted and ended before this loop saw the first.
+    if state.carries_session.load(Ordering::Relaxed) {
         launch.session_ended(End::Closed);
-    } else {
+    } else if state.admitted.load(Ordering::Relaxed) {
         launch.further.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -155,7 +155,10 @@ async fn open(
     if !session.push(wire::SessionResponse { control, ..Default::default() }) {
         return Err(Opening::Ended(End::Closed));
     }
-    launch.registered(Arc::clone(&session));
+    if !launch.registered(Arc::clone(&session)) {
+        session.end("its launch has ended");
+        return Err(Opening::Ended(End::Closed));
+    }
     Ok(session)
 }
 

@@ -16,6 +16,7 @@ use outrigger_proto::types::v1::HandlerOutcome as Fared;
 use tokio::time::Instant;
 
 use super::breaker::Pass;
+use super::invocation::MAX_PAYLOAD;
 use super::registry::{Asked, Registry, Snapshot};
 use super::session::{Ask, InvokeError, Session};
 use super::tool_gate::{self, Decided};
@@ -167,7 +168,10 @@ impl Gate<'_> {
             if !unserved.tools.matches(&self.call.tool_name) {
                 continue;
             }
-            let message = why_absent(&unserved.part.view);
+            let message = match &unserved.part.session {
+                Some(_) => "serves no handler for this, which it declares to guard".to_owned(),
+                None => why_absent(&unserved.part.view),
+            };
             unserved.counts.record(None, Fared::Absent, Instant::now(), Duration::ZERO);
             let report = self.report(&unserved.part.view, "", Fared::Absent, Duration::ZERO, &message, false);
             if unserved.on_absent == OnAbsent::Deny {
@@ -196,6 +200,14 @@ impl Gate<'_> {
         // What the handlers changed is merged over what the event had; that is what runs. Every handler was asked about
         // the event's own parameters, so each is asked again, but the one whose change alone made them what they are.
         let (event, merged) = tool_gate::with_params(&self.call.event_json, &params);
+        if event.len() > MAX_PAYLOAD
+            && let Some(last) = changed_by.last().map(|position| asked[*position])
+        {
+            let message = format!("made the call {} bytes long, at most {MAX_PAYLOAD} can be passed on", event.len());
+            let (view, id) = (&last.part.view, &last.session.registration.handlers[last.index].id);
+            let report = self.report(view, id, Fared::Error, Duration::ZERO, &message, false);
+            return Err(self.stop(view, report, &message, None));
+        }
         for (position, one) in asked.iter().enumerate() {
             if changed_by == [position] {
                 continue;
@@ -295,7 +307,10 @@ impl Gate<'_> {
                     else {
                         return absent(why_absent(&one.part.view));
                     };
-                    let Some(found) = current.registration.handler(self.call.hook, &first.id) else {
+                    let found = current.registration.handler(self.call.hook, &first.id);
+                    let matches =
+                        |index: &usize| current.registration.handlers[*index].tools.matches(&self.call.tool_name);
+                    let Some(found) = found.filter(matches) else {
                         return absent(format!("its generation {} does not serve this guard", current.generation));
                     };
                     (session, index) = (current, found);
@@ -387,7 +402,11 @@ pub(crate) fn outcome(
             Asking { answered: true, ..error(words) }
         }
         Ok(Answer::Hook(result)) => match tool_gate::decide(&result, &handler.id) {
-            Ok(Decided::Block(reason)) => asking(Fared::Deny, reason.clone(), Decided::Block(reason), Some(result)),
+            Ok(Decided::Block(reason)) => {
+                // Cleaned, and without what this hook has no use for: its size is the plugin's to choose.
+                let block = Some(tool_gate::block(reason.clone()));
+                asking(Fared::Deny, reason.clone(), Decided::Block(reason), block)
+            }
             Ok(decided) => asking(Fared::Allow, String::new(), decided, None),
             Err(why) => invalid(&why),
         },

@@ -203,7 +203,7 @@ impl Running {
                             self.registered = Some(Arc::clone(&session));
                             self.tell(News::Registered(session)).await;
                         }
-                        Phase::Ended(end) => {
+                        Phase::Ended(end, _) => {
                             watching = None;
                             let told = end.is_told();
                             if let Some(cause) = self.ended(end, &mut exits).await {
@@ -311,7 +311,7 @@ impl Running {
     fn session(&self) -> Option<Arc<Session>> {
         match &*self.state.phase().borrow() {
             Phase::Registered(session) => Some(Arc::clone(session)),
-            Phase::Dialing | Phase::Welcomed | Phase::Ended(_) => None,
+            Phase::Dialing | Phase::Welcomed | Phase::Ended(..) => None,
         }
     }
 

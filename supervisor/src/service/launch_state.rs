@@ -52,18 +52,18 @@ pub(crate) enum Phase {
     Welcomed,
     /// It serves, or could.
     Registered(Arc<Session>),
-    /// The conversation has ended.
-    Ended(End),
+    /// The conversation has ended, in the phase of this name.
+    Ended(End, &'static str),
 }
 
 impl Phase {
-    /// Its name, for `why`.
+    /// Its name, for `why`; after the end that of the phase it ended in.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Dialing => "hello",
             Self::Welcomed => "register",
             Self::Registered(_) => "ready",
-            Self::Ended(_) => "ended",
+            Self::Ended(_, phase) => phase,
         }
     }
 }
@@ -84,6 +84,8 @@ pub(crate) struct LaunchState {
     pub(crate) host_calls: Arc<Semaphore>,
     /// Tokens of host calls a second.
     pub(crate) host_rate: super::rate::Rate,
+    /// Log lines a second.
+    pub(crate) log_rate: super::rate::Rate,
     /// Connections that are open and not admitted, and those admitted besides the Session's.
     pub(crate) strangers: AtomicU32,
     pub(crate) further: AtomicU32,
@@ -111,6 +113,7 @@ impl LaunchState {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             host_rate: super::rate::Rate::new(parts.settings.host_calls_per_second, 2),
+            log_rate: super::rate::Rate::new(parts.settings.log_lines_per_second, 1),
             spec: parts.spec,
             settings: parts.settings,
             generation: parts.generation,
@@ -142,7 +145,9 @@ impl LaunchState {
             Phase::Welcomed | Phase::Registered(_) => {
                 Err(Failure::new(ErrorReason::StateNotAllowed, "a Session is open already").into())
             }
-            Phase::Ended(_) => Err(Failure::new(ErrorReason::StateNotAllowed, "the launch's Session has ended").into()),
+            Phase::Ended(..) => {
+                Err(Failure::new(ErrorReason::StateNotAllowed, "the launch's Session has ended").into())
+            }
         }
     }
 
@@ -161,10 +166,12 @@ impl LaunchState {
                 None => return Err(refused("the launch token has been used")),
             }
         }
+        if !self.advance(Phase::Welcomed) {
+            return self.check_open();
+        }
         connection.carries_session.store(true, Ordering::Relaxed);
         connection.admitted.store(true, Ordering::Relaxed);
         connection.changed.notify_one();
-        self.phase.send_replace(Phase::Welcomed);
         Ok(())
     }
 
@@ -188,10 +195,19 @@ impl LaunchState {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The plugin is registered.
+    /// The plugin is registered. False where the launch has ended meanwhile: what was read late undoes no end.
     pub(crate) fn registered(&self, session: Arc<Session>) -> bool {
-        self.phase.send_replace(Phase::Registered(session));
-        true
+        self.advance(Phase::Registered(session))
+    }
+
+    fn advance(&self, next: Phase) -> bool {
+        self.phase.send_if_modified(|phase| {
+            let goes_on = !matches!(phase, Phase::Ended(..));
+            if goes_on {
+                *phase = next;
+            }
+            goes_on
+        })
     }
 
     /// The conversation has ended: every call in flight ends at once. The first end counts.
@@ -200,9 +216,9 @@ impl LaunchState {
             if let Phase::Registered(session) = phase {
                 session.end("its session ended while it had the call");
             }
-            let first = !matches!(phase, Phase::Ended(_));
+            let first = !matches!(phase, Phase::Ended(..));
             if first {
-                *phase = Phase::Ended(end);
+                *phase = Phase::Ended(end, phase.name());
             }
             first
         });

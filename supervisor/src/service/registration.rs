@@ -15,6 +15,9 @@ use crate::domain::text;
 
 /// Items of one registration (architecture §14).
 const MAX_ITEMS: usize = 256;
+/// Items that have a verdict each. A registration with more is refused as a whole: in 256 KiB there is room for 131,072
+/// empty items, whose verdicts would take 40 MiB and be longer than any message.
+const MAX_VERDICTS: usize = 1024;
 /// Bytes of one registration (architecture §14).
 const MAX_BYTES: usize = 256 * 1024;
 /// Invocations at once where the plugin says nothing.
@@ -102,8 +105,17 @@ impl Refusal {
 /// Checks everything a plugin offers.
 ///
 /// # Errors
-/// The first item marked `must_accept` that was refused: the launch fails.
+/// The first item marked `must_accept` that was refused, or the registration as a whole: the launch fails.
 pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Registration, Refused> {
+    let count = count(register);
+    if count > MAX_VERDICTS {
+        return Err(Refused(wire::Verdict {
+            id: "registration".to_owned(),
+            reason: wire::VerdictReason::TooMany as i32,
+            message: format!("{count} items, at most {MAX_ITEMS} are taken"),
+            ..Default::default()
+        }));
+    }
     let too_large = register.encoded_len() > MAX_BYTES;
     let mut verdicts = Vec::new();
     let mut handlers: Vec<Handler> = Vec::new();
@@ -189,6 +201,20 @@ struct Item<'a> {
 
 fn must(options: Option<&wire::HandlerOptions>) -> bool {
     options.is_some_and(|options| options.must_accept)
+}
+
+fn count(register: &wire::Register) -> usize {
+    register.hooks.len()
+        + register.tool_policies.len()
+        + register.states.len()
+        + register.transitions.len()
+        + register.tools.len()
+        + register.commands.len()
+        + register.actions.len()
+        + register.descriptors.len()
+        + register.subscriptions.len()
+        + register.jobs.len()
+        + register.lifecycles.len()
 }
 
 /// All items in the order of the message's fields.

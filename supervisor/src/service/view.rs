@@ -131,7 +131,12 @@ impl View {
         let mut stats = self.stats();
         let key = (hook, id.to_owned());
         if !stats.contains_key(&key) && stats.len() >= MAX_STATS {
-            stats.pop_first();
+            // One that no snapshot holds; a registration has at most half of them.
+            let unused = stats.iter().find(|(_, handler)| Arc::strong_count(handler) == 1).map(|(key, _)| key.clone());
+            match unused {
+                Some(unused) => drop(stats.remove(&unused)),
+                None => drop(stats.pop_first()),
+            }
         }
         Arc::clone(stats.entry(key).or_insert_with(|| Arc::new(Handler::new(&self.settings))))
     }

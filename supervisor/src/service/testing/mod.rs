@@ -20,7 +20,7 @@ use futures_util::FutureExt as _;
 pub(crate) use io::Cut;
 pub(crate) use keys::{ADMIN_KEY, FakeKeys, RUNTIME_KEY};
 pub(crate) use launcher::{FakeLaunch, FakeLauncher, FakeTree};
-pub(crate) use plugin::{Called, Heard, Talk, allow, block, failed, of_another_kind, hook, params, register};
+pub(crate) use plugin::{Called, Heard, Talk, allow, block, failed, hook, of_another_kind, params, register};
 pub(crate) use spec::{broken, guard, settings, spec};
 pub(crate) use store::{MemoryStore, Mood};
 pub(crate) use world::{World, before_tool_call};

@@ -236,13 +236,12 @@ pub(crate) fn params(json: &str) -> Outcome {
     decided(types::tool_call_decision::Decision::Proceed(types::Proceed { params_json, approval: None }))
 }
 
-/// A failure of the handler.
 /// An answer that no hook has.
 pub(crate) fn of_another_kind() -> Outcome {
     Outcome::Command(wire::CommandResult::default())
 }
 
-/// A handler's failure.
+/// A failure of the handler.
 pub(crate) fn failed(message: &str) -> Outcome {
     Outcome::Failed(wire::Failed { reason: wire::FailureReason::Error as i32, message: message.to_owned() })
 }

@@ -399,6 +399,28 @@ async fn a_stuck_call_has_its_plugin_recycled() {
     .await;
 }
 
+/// A reload was under way when the call turned out to be stuck, and failed: the plugin must be recycled all the same.
+#[tokio::test(start_paused = true)]
+async fn a_stuck_call_is_not_forgotten_when_a_reload_fails() {
+    within(async {
+        let (world, launch) = one().await;
+        launch.serves(|call| call.canary.then(allow)).await;
+        world.until_state("p", State::Ready).await;
+        let mut call = crate::service::testing::before_tool_call("exec", "{}");
+        call.deadline = Some(Instant::now() + SECOND);
+        world.dispatcher().dispatch(call).await;
+        tokio::time::sleep(5 * SECOND).await;
+        ask(&world, reload()).await.expect("it is not refused");
+        let failing = world.launched().await;
+        tokio::time::sleep(8 * SECOND).await;
+        failing.tree.die(ExitStatus::Exited(1));
+        let next = tokio::time::timeout(60 * SECOND, world.launched()).await.expect("it is recycled in the end");
+        next.serves(|_| Some(allow())).await;
+        world.until("p", |status| status.generation == Generation(3)).await;
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_stops_nothing() {
     within(async {

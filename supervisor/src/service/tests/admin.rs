@@ -11,7 +11,8 @@ use tonic_types::StatusExt as _;
 use crate::domain::launch::ExitStatus;
 use crate::domain::spec::{Entry, ReloadMode};
 use crate::service::testing::{
-    FakeLaunch, World, allow, block, broken, failed, guard, hook, of_another_kind, register, settings, settle, spec, within,
+    FakeLaunch, World, allow, block, broken, failed, guard, hook, of_another_kind, register, settings, settle, spec,
+    within,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -46,7 +46,7 @@ async fn opened(bench: &Bench) -> Talk {
 #[tokio::test(start_paused = true)]
 async fn without_hello_the_connection_ends_after_5_s_and_says_so() {
     within(async {
-        let bench = Bench::new();
+        let bench = Bench::with(spec("p"), Settings { startup: 60 * SECOND, ..settings() });
         let started = Instant::now();
         let mut early = opened(&bench).await;
         let status = early.end().await.expect_err("nobody said hello");
@@ -298,6 +298,21 @@ async fn one_refused_item_that_must_be_accepted_ends_the_launch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_items_than_anybody_has_a_use_for_are_refused_as_a_whole() {
+    within(async {
+        let mut bench = Bench::new();
+        let (mut talk, _) = bench.plugin.welcomed().await;
+        let subscriptions = vec![wire::SubscriptionRegistration::default(); 100_000];
+        let status =
+            talk.register(wire::Register { subscriptions, ..Default::default() }).await.expect_err("it is refused");
+        assert_eq!(reason(&status), "REGISTRATION_REFUSED");
+        bench.ended().await;
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_breach_of_the_protocol_ends_the_session() {
     within(async {
         let results = |count| wire::SessionRequest {
@@ -360,6 +375,28 @@ async fn bytes_that_are_no_message_are_told_from_a_lost_connection() {
             assert!(matches!(ended.cause, FailureCause::FrameInvalid(_)), "{:?}", ended.cause);
             bench.over().await;
         }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn host_calls_have_a_rate_and_log_lines_have_one() {
+    within(async {
+        let settings = Settings { host_calls_per_second: 10, log_lines_per_second: 50, ..settings() };
+        let bench = Bench::with(spec("p"), settings);
+        let (talk, _) = bench.plugin.welcomed().await;
+        let mut dropped = 0;
+        for call in 0..20 {
+            dropped +=
+                write_logs(&talk.channel, None, 10).await.unwrap_or_else(|status| unreachable!("{call}: {status}"));
+        }
+        let status = write_logs(&talk.channel, None, 1).await.expect_err("the burst is used up");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "PLUGIN_OVERLOADED"));
+        assert!(status.get_error_details().retry_info().is_some());
+        assert_eq!(dropped, 150, "of 200 lines in no time 50 are taken");
+        assert_eq!(bench.state.logs.dropped(), 150);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(write_logs(&talk.channel, None, 50).await.ok(), Some(0));
     })
     .await;
 }

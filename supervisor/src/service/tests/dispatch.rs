@@ -271,6 +271,36 @@ async fn one_that_changes_alone_knows_what_will_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_that_blocks_ends_it() {
+    fn blocks(_: &str, _: &serde_json::Value, _: bool) -> Option<Answer> {
+        let reason = "no\u{1b}[2J\u{202e}x";
+        let extra = types::Block {
+            reason: reason.to_owned(),
+            message: "m".repeat(100_000),
+            category: "c".repeat(100_000),
+            metadata_json: vec![b'x'; 500_000].into(),
+        };
+        let decision = Some(types::tool_call_decision::Decision::Block(extra));
+        let result = Some(types::hook_result::Result::ToolCall(types::ToolCallDecision { decision }));
+        Some(Answer::Hook(types::HookResult { result }))
+    }
+    within(async {
+        let mut desk = Desk::new();
+        desk.sit(&seat("one", vec![hook("h", &[])]).at(0), 1, blocks);
+        desk.sit(&seat("two", vec![hook("h", &[])]).at(1), 1, passes);
+        let outcome = desk.call("exec", "{}").await;
+        assert_eq!((outcome.verdict, fared(&outcome)), (Verdict::Stop, Fared::Deny));
+        assert_eq!(outcome.reason, "one: no [2J x");
+        assert_eq!(desk.order(), ["one/h"]);
+        // What a plugin wrote reaches the runtime cleaned, and no more of it than the hook has a use for.
+        let result = outcome.result.expect("a block is a result");
+        assert!(prost::Message::encoded_len(&result) < 4096, "{}", prost::Message::encoded_len(&result));
+        assert!(!format!("{result:?}").contains("\\u{1b}"), "{result:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn error_timeout_absent_and_deny_are_told_apart() {
     fn fails(_: &str, _: &serde_json::Value, _: bool) -> Option<Answer> {
         Some(failed("kaput"))
@@ -347,6 +377,20 @@ async fn an_absent_guard_denies_before_anybody_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_guard_declares_and_does_not_serve_is_denied() {
+    within(async {
+        let mut desk = Desk::new();
+        desk.sit(&seat("p", vec![hook("h", &["read"])]).guards(vec![guard(&["read", "write"])]), 1, passes);
+        assert_eq!(desk.call("read", "{}").await.verdict, Verdict::GoOn);
+        assert_eq!(desk.call("other", "{}").await.verdict, Verdict::GoOn);
+        let outcome = desk.call("write", "{}").await;
+        assert_eq!((outcome.verdict, fared(&outcome)), (Verdict::Stop, Fared::Absent));
+        assert!(outcome.reason.starts_with("p: serves no handler for this"), "{}", outcome.reason);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn matchers_choose_who_is_asked() {
     within(async {
         let mut desk = Desk::new();
@@ -390,6 +434,30 @@ async fn the_breaker_opens_and_one_call_tries() {
         desk.sit(&seat, 3, passes);
         assert_eq!(desk.call("exec", "{}").await.verdict, Verdict::GoOn);
         assert_eq!(desk.call("exec", "{}").await.verdict, Verdict::GoOn);
+    })
+    .await;
+}
+
+/// Calls that were let pass before the breaker opened say nothing about the one call that tries.
+#[tokio::test(start_paused = true)]
+async fn an_older_call_does_not_end_the_try_of_a_breaker() {
+    within(async {
+        let mut desk = Desk::new();
+        let seat = seat("p", vec![hook("h", &[])]);
+        let counts = {
+            desk.sit(&seat, 1, passes);
+            desk.views["p"].handler(Hook::BeforeToolCall, "h")
+        };
+        let now = Instant::now();
+        let older = counts.admit(now).expect("it is closed");
+        for _ in 0..5 {
+            let pass = counts.admit(now).expect("it is closed");
+            counts.record(Some(pass), Fared::Error, now, Duration::ZERO);
+        }
+        let later = now + Duration::from_secs(5);
+        let _trying = counts.admit(later).expect("one call tries");
+        counts.abandon(older);
+        assert!(counts.admit(later).is_none(), "the try is still under way");
     })
     .await;
 }
@@ -451,6 +519,40 @@ async fn a_call_that_waited_goes_to_the_new_generation_exactly_once() {
     .await;
 }
 
+/// The next generation's handler of the same name may be for other tools; then it is no answer for this call.
+#[tokio::test(start_paused = true)]
+async fn a_narrower_handler_of_the_next_generation_is_not_asked() {
+    within(async {
+        let mut desk = Desk::new();
+        let old = seat("p", vec![hook("h", &[])]);
+        let session = desk.sit(&old, 1, passes);
+        // The registry still shows the old generation, as to a call that began just before the swap.
+        session.stop_accepting();
+        let next = seat("p", vec![hook("h", &["read"])]);
+        let (out, _frames) = outbox();
+        let registration = registration::check(&register(next.hooks.clone()), &next.spec).expect("sound");
+        let current = Session::new(Generation(2), registration, 1 << 22, out);
+        desk.views["p"].serve(Some(current));
+        let outcome = desk.call("exec", "{}").await;
+        assert_eq!((outcome.verdict, fared(&outcome)), (Verdict::Stop, Fared::Absent), "{}", outcome.reason);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_session_is_not_called_ready() {
+    within(async {
+        let mut desk = Desk::new();
+        let session = desk.sit(&seat("p", vec![hook("h", &[])]), 1, passes);
+        desk.views["p"].update(|status| status.state = types::PluginState::Ready);
+        session.end("it crashed");
+        let outcome = desk.call("exec", "{}").await;
+        assert_eq!(fared(&outcome), Fared::Absent);
+        assert_ne!(outcome.reason, "p: is ready");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_callers_deadline_bounds_all() {
     within(async {
@@ -480,6 +582,24 @@ async fn a_call_too_long_for_a_plugin_is_its_failure_and_never_sent() {
     .await;
 }
 
+/// What the handlers made of the parameters has the bound of a payload: neither a plugin nor the runtime could take more.
+#[tokio::test(start_paused = true)]
+async fn merged_parameters_have_the_bound_of_a_payload() {
+    fn adds(_: &str, _: &serde_json::Value, _: bool) -> Option<Answer> {
+        Some(params(&format!(r#"{{"added":"{}"}}"#, "z".repeat(900_000))))
+    }
+    within(async {
+        let mut desk = Desk::new();
+        desk.sit(&seat("p", vec![hook("h", &[])]), 1, adds);
+        let fits = desk.call("exec", &format!(r#"{{"x":"{}"}}"#, "y".repeat(2_000_000))).await;
+        assert_eq!(fits.verdict, Verdict::GoOn);
+        let over = desk.call("exec", &format!(r#"{{"x":"{}"}}"#, "y".repeat(2_900_000))).await;
+        assert_eq!((over.verdict, fared(&over)), (Verdict::Stop, Fared::Error), "{}", over.reason);
+        assert!(over.reason.starts_with("p: "), "{}", over.reason);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_epoch_rises_when_the_runtime_has_to_know() {
     within(async {
@@ -497,6 +617,21 @@ async fn the_epoch_rises_when_the_runtime_has_to_know() {
         assert!(!epochs.has_changed().expect("it lives"));
         desk.contribute(&seat.guards(vec![]), None);
         assert!(desk.dispatcher.epoch() > known, "nothing is wanted any more");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_of_handlers_have_a_bound_and_keep_those_in_use() {
+    within(async {
+        let mut desk = Desk::new();
+        let many = |letter: char| (0..256).map(|n| hook(&format!("{letter}{n:03}"), &["exec"])).collect::<Vec<_>>();
+        for (generation, letter) in ['b', 'c', 'a'].into_iter().enumerate() {
+            desk.sit(&seat("p", many(letter)), generation as u64, passes);
+        }
+        let known: BTreeSet<String> = desk.views["p"].handlers().into_iter().map(|(_, id, _)| id).collect();
+        assert!(known.len() <= 512, "{}", known.len());
+        assert!((0..256).all(|n| known.contains(&format!("a{n:03}"))), "those in use are kept");
     })
     .await;
 }

@@ -151,6 +151,45 @@ async fn a_crash_ends_calls_at_once_and_has_its_exit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_phase_is_that_in_which_it_ended() {
+    within(async {
+        let mut bench = Bench::new();
+        bench.plugin.tree.die(ExitStatus::Exited(1));
+        assert_eq!(bench.ended().await.phase, "hello");
+        bench.over().await;
+
+        let mut bench = Bench::new();
+        let (talk, _) = bench.plugin.welcomed().await;
+        bench.plugin.tree.die(ExitStatus::Exited(1));
+        assert_eq!(bench.ended().await.phase, "register");
+        drop(talk);
+        bench.over().await;
+
+        // The session ends first, and says why; that is the phase, too.
+        let mut bench = Bench::new();
+        let (mut talk, _) = bench.plugin.welcomed().await;
+        let mut must = hook("h", &["Bad Tool"]);
+        must.options = Some(wire::HandlerOptions { must_accept: true, ..Default::default() });
+        talk.control(wire::session_request::Control::Register(register(vec![must]))).await;
+        assert!(talk.end().await.is_err());
+        let ended = bench.ended().await;
+        assert!(matches!(ended.cause, FailureCause::RegistrationRefused(_)), "{:?}", ended.cause);
+        assert_eq!(ended.phase, "register");
+        bench.over().await;
+
+        let mut bench = Bench::new();
+        let (mut talk, _) = bench.serving().await;
+        talk.answer(99, allow()).await;
+        assert!(talk.end().await.is_err());
+        let ended = bench.ended().await;
+        assert!(matches!(ended.cause, FailureCause::ProtocolViolation(_)), "{:?}", ended.cause);
+        assert_eq!(ended.phase, "ready");
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_exit_counts_though_somebody_holds_the_connection() {
     within(async {
         let mut bench = Bench::new();
@@ -199,6 +238,25 @@ async fn a_session_that_ends_just_before_the_exit_has_the_exits_cause() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plugin_that_closes_its_session_and_lives_is_killed() {
+    within(async {
+        let mut bench = Bench::new();
+        let (mut talk, session) = bench.serving().await;
+        let pending = call(&session, 60 * SECOND);
+        talk.call().await;
+        let started = Instant::now();
+        talk.out = None;
+        assert!(matches!(pending.await.expect("no panic"), Err(InvokeError::Ended(_))));
+        assert_eq!(started.elapsed(), Duration::ZERO, "its calls do not wait for its exit");
+        let ended = bench.ended().await;
+        assert_eq!((ended.cause, ended.phase), (FailureCause::SessionClosed, "ready"));
+        assert!(bench.plugin.tree.killed());
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dialler_that_goes_ends_the_launch() {
     within(async {
         let mut bench = Bench::new();
@@ -213,6 +271,47 @@ async fn a_dialler_that_goes_ends_the_launch() {
         assert!(matches!(pending.await.expect("no panic"), Err(InvokeError::Ended(_))));
         assert_eq!(bench.ended().await.cause, FailureCause::DialerGone);
         assert!(bench.plugin.tree.killed());
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_never_seen_registered_has_ended_all_the_same() {
+    within(async {
+        let mut bench = Bench::new();
+        // Registered and ended before the launch's task has run once: the watch shows only the end.
+        let (out, _frames) = crate::service::conversation::outbox();
+        let registration =
+            crate::service::registration::check(&register(vec![hook("h", &[])]), &spec("p")).expect("sound");
+        let session = Session::new(Generation(7), registration, 1 << 22, out);
+        bench
+            .state
+            .welcome(TOKEN, &crate::service::launch_state::ConnectionState::new(Instant::now()))
+            .expect("the token is good");
+        assert!(bench.state.registered(Arc::clone(&session)));
+        bench.state.session_ended(crate::service::conversation::End::Violation("it lied".to_owned()));
+        assert!(!session.is_accepting());
+        let ended = bench.ended().await;
+        assert_eq!((ended.cause, ended.phase), (FailureCause::ProtocolViolation("it lied".to_owned()), "ready"));
+        bench.over().await;
+    })
+    .await;
+}
+
+/// The end is the end: a registration that was read late does not undo it.
+#[tokio::test(start_paused = true)]
+async fn nothing_follows_the_end() {
+    within(async {
+        let mut bench = Bench::new();
+        let (out, _frames) = crate::service::conversation::outbox();
+        let registration = crate::service::registration::check(&register(vec![]), &spec("p")).expect("sound");
+        let session = Session::new(Generation(7), registration, 1 << 22, out);
+        bench.state.session_ended(crate::service::conversation::End::Closed);
+        assert!(!bench.state.registered(session));
+        assert!(matches!(&*bench.state.phase().borrow(), Phase::Ended(..)));
+        assert!(!bench.state.is_open());
+        bench.ended().await;
         bench.over().await;
     })
     .await;
@@ -359,6 +458,44 @@ async fn a_serial_plugin_is_left_alone_while_it_works() {
         assert_eq!(asked.invocation_id, 2, "one at a time");
         talk.answer(2, allow()).await;
         assert_eq!(second.await.expect("no panic"), Ok(allow()));
+    })
+    .await;
+}
+
+/// A cancelled call that does not end is told again and again, as the life cycle may have had no use for it the first time.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_does_not_end_is_told_until_it_ends() {
+    within(async {
+        let mut bench = Bench::new();
+        let (talk, session) = bench.serving().await;
+        let _called = talk.serve(&bench.plugin.tree, |_| None);
+        let started = Instant::now();
+        assert_eq!(call(&session, SECOND).await.expect("no panic"), Err(InvokeError::TimedOut { sent: true }));
+        for round in 1..=3 {
+            match bench.news().await {
+                News::Overdue(why) => assert!(why.contains("invocation 1"), "{why}"),
+                other => unreachable!("{}", name(&other)),
+            }
+            let elapsed = started.elapsed().as_secs();
+            assert!((1 + 10 * round..=2 + 10 * round + round).contains(&elapsed), "{round}: {elapsed}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_found_before_the_watch_is_no_less_a_fault() {
+    within(async {
+        let bench = Bench::new();
+        let (out, _frames) = crate::service::conversation::outbox();
+        let registration = crate::service::registration::check(&register(vec![]), &spec("p")).expect("sound");
+        let session = Session::new(Generation(7), registration, 1 << 22, out);
+        session.fail(crate::service::session::Fault::NotReading);
+        let (alarm, mut alarms) = mpsc::channel(4);
+        let watching = tokio::spawn(crate::service::watchdog::watch(Arc::clone(&bench.state), session, alarm));
+        let alarm = tokio::time::timeout(SECOND, alarms.recv()).await;
+        assert_eq!(alarm, Ok(Some(crate::service::watchdog::Alarm::Fault(crate::service::session::Fault::NotReading))));
+        watching.await.expect("no panic");
     })
     .await;
 }

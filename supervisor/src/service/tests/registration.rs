@@ -127,6 +127,49 @@ fn what_is_declared_and_not_served_is_told() {
 }
 
 #[test]
+fn fields_have_bounds() {
+    let many: Vec<String> = (0..257).map(|n| format!("t{n}")).collect();
+    let names = |count: usize| many[..count].iter().map(String::as_str).collect::<Vec<_>>();
+    let long = |characters: usize| "ü".repeat(characters);
+    let described = |characters| wire::HookRegistration { description: long(characters), ..hook("h", &[]) };
+    let concurrency = |max_concurrency| options(wire::HandlerOptions { max_concurrency, ..Default::default() });
+    let right = [
+        hook(&long(128), &[]),
+        hook("h", &names(256)),
+        described(512),
+        concurrency(64),
+        wish(0, 1_000_000),
+        wish(600, 0),
+    ];
+    for hook in right {
+        assert_eq!(reasons(&checked(vec![hook.clone()])), [Reason::Accepted], "{hook:?}");
+    }
+    let wrong = [
+        (hook("", &[]), "handler_id"),
+        (hook("a\nb", &[]), "handler_id"),
+        (hook(&long(129), &[]), "handler_id"),
+        (hook("h", &names(257)), "tool_names"),
+        (hook("h", &["Write"]), "tool_names"),
+        (hook("h", &["bash"]), "tool_names"),
+        (hook("h", &["*"]), "tool_names"),
+        (hook("h", &[""]), "tool_names"),
+        (described(513), "description"),
+        (concurrency(65), "options.max_concurrency"),
+        (concurrency(u32::MAX), "options.max_concurrency"),
+        (wish(0, 999_999), "options.timeout"),
+        (wish(600, 1), "options.timeout"),
+        (wish(-1, 0), "options.timeout"),
+        (wish(i64::MAX, i32::MAX), "options.timeout"),
+    ];
+    for (hook, field) in wrong {
+        let verdict = checked(vec![hook.clone()]).verdicts[0].clone();
+        assert_eq!((verdict.reason(), verdict.field.as_str()), (Reason::FieldInvalid, field), "{hook:?}");
+    }
+    let namespaces = wire::HandlerOptions { state_namespaces: vec!["n".to_owned()], ..Default::default() };
+    assert_eq!(reasons(&checked(vec![options(namespaces)])), [Reason::ReferenceUnknown]);
+}
+
+#[test]
 fn unknown_and_unserved_hooks_are_told_apart() {
     let of = |number| wire::HookRegistration { hook: number, ..hook("h", &[]) };
     for number in [0, -1, 44, i32::MAX, i32::MIN] {
@@ -180,6 +223,17 @@ fn at_most_256_kib_are_taken() {
     let registration = check(&over, &spec("p")).expect("sound");
     assert!(registration.handlers.is_empty());
     assert!(reasons(&registration).iter().all(|reason| *reason == Reason::TooMany));
+}
+
+#[test]
+fn more_than_1024_items_are_no_registration() {
+    let of = |count| wire::Register {
+        lifecycles: vec![wire::LifecycleRegistration::default(); count],
+        ..Default::default()
+    };
+    assert_eq!(check(&of(1024), &spec("p")).expect("each has its verdict").verdicts.len(), 1024);
+    let refused = check(&of(1025), &spec("p")).expect_err("they are too many");
+    assert_eq!(refused.0.reason(), Reason::TooMany);
 }
 
 #[test]

@@ -436,6 +436,8 @@ async fn long_answers_do_not_break_the_stream() {
         let (world, _launch, _, _stream) = served(move |_| Some(params(&long))).await;
         let mut hooks = Hooks::open(&world).await;
         hooks.call(1..=12, "{}").await;
+        // It reads late, so that all are there at once.
+        tokio::time::sleep(SECOND).await;
         let answers = hooks.answers(12).await.expect("the stream lives");
         assert_eq!(answers.len(), 12);
         assert!(answers.iter().all(|(_, answer)| matches!(answer, Answer::Outcome(_))));

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::domain::launch::ExitStatus;
 use crate::domain::lifecycle::StopHow;
-use crate::service::Report;
 use crate::service::actor::Request;
 use crate::service::dispatch::Verdict;
 use crate::service::testing::{Mood, World, allow, guard, hook, register, settle, spec, within};
