@@ -155,6 +155,14 @@ impl Supervisor {
         Ok(Self { service, launcher, store, tasks, stopping, runtime_socket, admin_socket, warnings, leftovers })
     }
 
+    /// For the benchmarks.
+    #[cfg(feature = "bench")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn caller(&self) -> crate::bench::Caller {
+        crate::bench::Caller::new(self.service.dispatcher())
+    }
+
     /// The socket for agent runtimes.
     #[must_use]
     pub fn runtime_socket(&self) -> &Path {

@@ -775,6 +775,7 @@ async fn begin(
         token,
         session_secret: super::entropy::hex::<32>(),
     });
+    tracing::debug!(plugin = %state.spec.id, %generation, "starts its program");
     let launched = match tokio::time::timeout(startup, shared.launcher.launch(plan)).await {
         Ok(Ok(launched)) => launched,
         failed => {

@@ -42,5 +42,7 @@ mod view;
 mod watchdog;
 mod wire;
 
+#[cfg(feature = "bench")]
+pub(crate) use dispatch::{Call, Dispatcher, Verdict};
 pub use service::Report;
 pub(crate) use service::{Service, ServiceParts};

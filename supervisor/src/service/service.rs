@@ -157,6 +157,12 @@ impl Service {
         });
     }
 
+    /// What asks the plugins.
+    #[cfg(feature = "bench")]
+    pub(crate) fn dispatcher(&self) -> Arc<Dispatcher> {
+        Arc::clone(&self.runtime_api.dispatcher)
+    }
+
     /// Waits until an operator asked the supervisor to stop.
     pub(crate) async fn stop_asked(&self) {
         self.core.stop_asked.cancelled().await;
