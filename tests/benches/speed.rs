@@ -56,12 +56,21 @@ fn bench() -> Result<()> {
 
     let mut header = machine::describe();
     header.push(("duration", format!("{:.0} s", begin.elapsed().as_secs_f64())));
-    header.push(("rounds", format!("{}, windows of {:?}, {MANY} calls in flight where it is many", extent.rounds, extent.window)));
-    header.push(("load", format!("{load} before, {} after (1 min); the benchmark itself keeps 2 cores busy", machine::load())));
+    header.push((
+        "rounds",
+        format!("{}, windows of {:?}, {MANY} calls in flight where it is many", extent.rounds, extent.window),
+    ));
+    header.push((
+        "load",
+        format!("{load} before, {} after (1 min); the benchmark itself keeps 2 cores busy", machine::load()),
+    ));
     for (name, value, why) in RAISED {
         header.push(("raised", format!("{name} = {value}: {why}")));
     }
-    header.push(("bare stream", "the frames of a call over one tonic stream, callers by id, no routing, deadline, counts".to_owned()));
+    header.push((
+        "bare stream",
+        "the frames of a call over one tonic stream, callers by id, no routing, deadline, counts".to_owned(),
+    ));
     if let Err(why) = &go {
         header.push(("go-plugin", why.to_string()));
     }
@@ -122,7 +131,12 @@ fn rows(samples: &Samples) -> Vec<Row> {
             AtMost(1.05, 1.15),
         ),
         alone("keeper, private", bytes, "keeper image memory bytes", AtMost(64.0 * kib, 256.0 * kib)),
-        alone("keeper, private, fallback form", bytes, "keeper program memory bytes", AtMost(1024.0 * kib, 2048.0 * kib)),
+        alone(
+            "keeper, private, fallback form",
+            bytes,
+            "keeper program memory bytes",
+            AtMost(1024.0 * kib, 2048.0 * kib),
+        ),
         // Beside them.
         ratio("bare stream, p50", nanos, "bare latency p50", ("raw ping-pong", "raw latency p50"), Shown),
         ratio("tonic unary, p50", nanos, "unary latency p50", (bare, "bare latency p50"), Shown),

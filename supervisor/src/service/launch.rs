@@ -121,7 +121,6 @@ pub(crate) fn run(
         news,
         inside: TaskTracker::new(),
         shutting_down: false,
-        phase: Phase::Dialing.name(),
         registered: None,
     };
     tasks.spawn(running.run(launched, inbox, usage));
@@ -136,8 +135,6 @@ struct Running {
     inside: TaskTracker,
     /// The plugin was asked to exit: its Session may end before its process.
     shutting_down: bool,
-    /// How far it had come before its end.
-    phase: &'static str,
     /// What it registered as, also after its end.
     registered: Option<Arc<Session>>,
 }
@@ -193,9 +190,6 @@ impl Running {
                         break (FailureCause::SessionClosed, Vec::new());
                     }
                     let phase = phases.borrow_and_update().clone();
-                    if !matches!(phase, Phase::Ended(_)) {
-                        self.phase = phase.name();
-                    }
                     match phase {
                         Phase::Dialing | Phase::Welcomed => {}
                         Phase::Registered(session) => {
@@ -316,7 +310,7 @@ impl Running {
     }
 
     fn phase_name(&self) -> &'static str {
-        if self.shutting_down { "stopping" } else { self.phase }
+        if self.shutting_down { "stopping" } else { self.state.phase().borrow().name() }
     }
 
     /// Ends what is in flight with the cause's own words.

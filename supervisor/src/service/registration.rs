@@ -109,12 +109,12 @@ impl Refusal {
 pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Registration, Refused> {
     let count = count(register);
     if count > MAX_VERDICTS {
-        return Err(Refused(wire::Verdict {
+        return Err(Refused(Box::new(wire::Verdict {
             id: "registration".to_owned(),
             reason: wire::VerdictReason::TooMany as i32,
             message: format!("{count} items, at most {MAX_ITEMS} are taken"),
             ..Default::default()
-        }));
+        })));
     }
     let too_large = register.encoded_len() > MAX_BYTES;
     let mut verdicts = Vec::new();

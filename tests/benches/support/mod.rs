@@ -4,8 +4,8 @@ pub(crate) mod host;
 pub(crate) mod hosts;
 pub(crate) mod machine;
 pub(crate) mod measure;
-pub(crate) mod rows;
 pub(crate) mod rounds;
+pub(crate) mod rows;
 pub(crate) mod supervised;
 
 /// What can go wrong on the way to a number.

@@ -89,8 +89,7 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
     tokio::spawn(async move { while let Ok(Some(_)) = directives.message().await {} });
     let (out, outbound) = mpsc::channel(256);
     let mut answers = client.hook_stream(Outbound(outbound)).await?.into_inner();
-    let hops =
-        TwoHops { out, open: Open::default(), next: Arc::default(), invocation: super::unary::invocation() };
+    let hops = TwoHops { out, open: Open::default(), next: Arc::default(), invocation: super::unary::invocation() };
     let open = Arc::clone(&hops.open);
     tokio::spawn(async move {
         while let Some(message) = answers.message().await? {

@@ -130,7 +130,8 @@ impl Host {
         self.marks.forget();
         let asked = Instant::now();
         let start = tokio::spawn({
-            let (mut admin, request) = (self.admin.clone(), admin::StartPluginRequest { plugin_id: plugin, reset: true });
+            let (mut admin, request) =
+                (self.admin.clone(), admin::StartPluginRequest { plugin_id: plugin, reset: true });
             let request = self.request(request);
             async move { admin.start_plugin(request).await.map(drop) }
         });
@@ -155,9 +156,8 @@ impl Host {
         let mut pending = JoinSet::new();
         for _ in 0..PENDING {
             let caller = self.caller.clone();
-            pending.spawn(async move {
-                caller.before_tool_call("wait", Bytes::from_static(br#"{"params":{}}"#)).await
-            });
+            pending
+                .spawn(async move { caller.before_tool_call("wait", Bytes::from_static(br#"{"params":{}}"#)).await });
         }
         // Time for the calls to be with the plugin.
         tokio::time::sleep(Duration::from_millis(20)).await;
