@@ -306,7 +306,7 @@ impl Running {
     }
 
     fn phase_name(&self) -> &'static str {
-        if self.shutting_down { "stopping" } else { self.state.phase().borrow().name() }
+        if self.shutting_down { "stopping" } else { self.state.reached() }
     }
 
     /// Ends what is in flight with the cause's own words.

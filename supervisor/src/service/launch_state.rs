@@ -1,7 +1,7 @@
 //! What the connections, the conversation and the owner of one launch share.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use outrigger_proto::plugin::v1 as wire;
@@ -77,6 +77,8 @@ pub(crate) struct LaunchState {
     token: Mutex<Option<String>>,
     session_secret: String,
     phase: watch::Sender<Phase>,
+    /// The phase in which the conversation ended.
+    ended_in: OnceLock<&'static str>,
     /// Library and protocol version, told in Hello.
     peer: Mutex<(String, u32)>,
 }
@@ -113,6 +115,7 @@ impl LaunchState {
             token: Mutex::new(Some(parts.token)),
             session_secret: parts.session_secret,
             phase: watch::channel(Phase::Dialing).0,
+            ended_in: OnceLock::new(),
             peer: Mutex::new((String::new(), 0)),
         })
     }
@@ -120,6 +123,12 @@ impl LaunchState {
     /// The phase now, and its changes.
     pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// Name of how far it has come, or had when the conversation ended.
+    pub(crate) fn reached(&self) -> &'static str {
+        let now = self.phase.borrow().name();
+        self.ended_in.get().copied().unwrap_or(now)
     }
 
     /// A Session may be opened: none is, or was.
@@ -188,6 +197,8 @@ impl LaunchState {
             }
             let first = !matches!(phase, Phase::Ended(_));
             if first {
+                // Only the first end comes here.
+                let _ = self.ended_in.set(phase.name());
                 *phase = Phase::Ended(end);
             }
             first
