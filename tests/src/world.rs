@@ -68,7 +68,7 @@ impl Setup {
             ("shutdown", "500ms"),
             ("terminate", "300ms"),
             ("stop_all", "5s"),
-            ("empty", "500ms"),
+            ("empty", "3s"),
             ("cancel_grace", "1500ms"),
             ("ping", "250ms"),
             ("idle_ping", "500ms"),

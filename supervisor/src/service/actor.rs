@@ -657,7 +657,7 @@ impl Actor {
             message: cause.to_string(),
             phase: match (ended, held) {
                 (Some(ended), _) => ended.phase,
-                (None, Some(held)) => held.launch.state.phase().borrow().name(),
+                (None, Some(held)) => held.launch.state.reached(),
                 (None, None) => "launch",
             }
             .to_owned(),

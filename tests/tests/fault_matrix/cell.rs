@@ -336,7 +336,7 @@ impl Cell {
             match told {
                 None if self.phase == Phase::Draining => {}
                 None => wrong.push(format!("it has not dialled {key}")),
-                Some(line) if line.ends_with("answered") || line.contains("UNAUTHENTICATED") => {
+                Some(line) if line.ends_with("answered") || line.contains("Unauthenticated") => {
                     wrong.push(format!("its call was looked at: {line}"));
                 }
                 Some(_) => {}
@@ -352,6 +352,9 @@ impl Cell {
 
 /// The kernel keeps signals of the plugin within its launch.
 async fn scope_holds(world: &World, id: &str) -> bool {
-    let full = world.full(id).await;
-    full.sandbox.iter().any(|rung| rung.name == "landlock-signal-scope" && rung.applied)
+    let launched = |statuses: &BTreeMap<String, PluginStatus>| {
+        statuses.get(id).filter(|status| status.pid != 0 || status.state() != PluginState::Starting).map(drop)
+    };
+    world.wait_until(&format!("{id} is launched"), launched).await;
+    world.full(id).await.sandbox.iter().any(|rung| rung.name == "landlock-signal-scope" && rung.applied)
 }
