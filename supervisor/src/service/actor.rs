@@ -177,6 +177,7 @@ pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
         launches: HashMap::new(),
         unwritten: HashMap::new(),
         starting: None,
+        starts: 0,
         news,
         message: birth.quarantine.map(|quarantine| quarantine.reason).unwrap_or_default(),
         restarts: 0,
@@ -210,8 +211,9 @@ impl Drop for Held {
 
 enum Arrival {
     News(Generation, News),
-    Begun(Box<Begun>),
-    Failed(Option<Generation>, FailureCause),
+    /// The start of this number.
+    Begun(u64, Box<Begun>),
+    Failed(u64, Option<Generation>, FailureCause),
     Canary(Generation, Result<(), String>),
 }
 
@@ -232,8 +234,9 @@ struct Actor {
     launches: HashMap<Generation, Held>,
     /// Failures whose particulars are still to come.
     unwritten: HashMap<Generation, FailureCause>,
-    /// The launch asked for that has not begun.
-    starting: Option<tokio::task::JoinHandle<()>>,
+    /// The launch asked for that has not begun, and the number of its start.
+    starting: Option<(u64, tokio::task::JoinHandle<()>)>,
+    starts: u64,
     news: mpsc::Sender<Arrival>,
     message: String,
     restarts: u32,
@@ -387,8 +390,8 @@ impl Actor {
 
     async fn arrived(&mut self, arrival: Arrival) {
         let event = match arrival {
-            Arrival::Begun(begun) => {
-                self.starting = None;
+            Arrival::Begun(number, begun) => {
+                let wanted = self.wants(number);
                 let Begun { state, launched, permit } = *begun;
                 let generation = state.generation;
                 let (news, forward) = mpsc::channel(16);
@@ -408,13 +411,22 @@ impl Actor {
                     leaving_since: None,
                     canary: None,
                 };
+                if !wanted {
+                    // It came through while its abandoning was on the way, perhaps with files that have changed since.
+                    held.launch.tell(Command::Kill);
+                }
                 self.launches.insert(generation, held);
+                if !wanted {
+                    return;
+                }
                 Event::LaunchBegun { generation }
             }
-            Arrival::Failed(generation, cause) => {
-                self.starting = None;
+            Arrival::Failed(number, generation, cause) => {
                 if let Some(generation) = generation {
                     self.last_generation = generation;
+                }
+                if !self.wants(number) {
+                    return;
                 }
                 Event::LaunchFailed { cause }
             }
@@ -459,6 +471,11 @@ impl Actor {
         let _ = self.apply(event).await;
     }
 
+    /// Whether this is the start that is waited for; then it is so no more.
+    fn wants(&mut self, number: u64) -> bool {
+        self.starting.take_if(|(starting, _)| *starting == number).is_some()
+    }
+
     async fn note_end(&mut self, generation: Generation, ended: Box<Ended>) {
         if let Some(held) = self.launches.get_mut(&generation) {
             let resources = *held.launch.resources.borrow();
@@ -498,7 +515,7 @@ impl Actor {
         match effect {
             Effect::Launch(reason) => self.launch(reason),
             Effect::AbandonLaunch => {
-                if let Some(starting) = self.starting.take() {
+                if let Some((_, starting)) = self.starting.take() {
                     starting.abort();
                 }
             }
@@ -609,14 +626,17 @@ impl Actor {
     }
 
     fn launch(&mut self, reason: Reason) {
+        self.starts += 1;
+        let number = self.starts;
         let spec = match &self.details.borrow().entry {
             Entry::Sound(spec) => Arc::new((**spec).clone()),
             Entry::Broken(broken) => {
                 let cause = FailureCause::ConfigInvalid(broken.problems.join("; "));
                 let news = self.news.clone();
-                self.starting = Some(tokio::spawn(async move {
-                    let _ = news.send(Arrival::Failed(None, cause)).await;
-                }));
+                let failed = async move {
+                    let _ = news.send(Arrival::Failed(number, None, cause)).await;
+                };
+                self.starting = Some((number, tokio::spawn(failed)));
                 return;
             }
         };
@@ -631,13 +651,14 @@ impl Actor {
             self.restarts += 1;
         }
         let (shared, view, news) = (Arc::clone(&self.shared), Arc::clone(&self.view), self.news.clone());
-        self.starting = Some(tokio::spawn(async move {
+        let starting = async move {
             let arrival = match begin(&shared, &view, spec, reason).await {
-                Ok(begun) => Arrival::Begun(Box::new(begun)),
-                Err((generation, cause)) => Arrival::Failed(generation, cause),
+                Ok(begun) => Arrival::Begun(number, Box::new(begun)),
+                Err((generation, cause)) => Arrival::Failed(number, generation, cause),
             };
             let _ = news.send(arrival).await;
-        }));
+        };
+        self.starting = Some((number, tokio::spawn(starting)));
     }
 
     async fn write_failure(&mut self, generation: Option<Generation>, cause: FailureCause) {

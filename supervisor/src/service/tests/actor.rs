@@ -355,6 +355,44 @@ async fn a_restart_starts_what_the_files_say_now() {
     .await;
 }
 
+/// A start that was under way with the old files has nothing to do with what was asked for since.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_overtaken_is_not_taken_for_the_new_one() {
+    within(async {
+        let (world, _launch) = serving().await;
+        ask(&world, stop()).await.expect("it is not refused");
+        world.until_state("p", State::Stopped).await;
+        world.launcher.open.send_replace(false);
+        ask(&world, start()).await.expect("it is not refused");
+        settle().await;
+        // While the actor is busy with the restart the old start comes through.
+        world.store.mood.send_replace(Mood::Stuck);
+        let mut changed = spec("p");
+        changed.command = vec!["/packages/p/new".to_owned()];
+        let plugin = world.plugin("p").clone();
+        let restart =
+            tokio::spawn(async move { plugin.request(Request::Restart { entry: Some(sound(changed)) }).await });
+        settle().await;
+        world.launcher.open.send_replace(true);
+        let old = world.launched().await;
+        assert_eq!(old.plan.command[0], "/packages/p/run");
+        settle().await;
+        world.store.mood.send_replace(Mood::Well);
+        restart.await.expect("no panic").expect("it is not refused");
+        let new = world.launched().await;
+        assert_eq!(new.plan.command[0], "/packages/p/new");
+        settle().await;
+        assert!(old.tree.killed() && !new.tree.killed());
+        new.serves(|_| Some(allow())).await;
+        let status = world.until_state("p", State::Ready).await;
+        assert_eq!(status.generation, new.plan.generation);
+        assert_eq!(status.recent_failures, 0);
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(world.store.record("p").running.len(), 1, "{:?}", world.store.record("p").running);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_cannot_be_started_guards_and_waits_for_its_files() {
     within(async {
