@@ -17,6 +17,7 @@ use super::launch_state::{LaunchState, Parts};
 use super::registry::{Part, Registry};
 use super::session::Session;
 use super::view::View;
+use crate::domain::backoff::later;
 use crate::domain::failure::FailureCause;
 use crate::domain::guard::Guard;
 use crate::domain::ids::{Generation, PluginId};
@@ -136,8 +137,9 @@ pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
         None => Lifecycle::new(now.into_std()),
         Some(quarantine) => {
             let probe_at = quarantine.probe_at.map(|at| {
+                // The wall clock may have been set since; no probe is further away than the longest wait.
                 let wait = at.duration_since(SystemTime::now()).unwrap_or_default();
-                now.into_std() + wait
+                later(now.into_std(), wait.min(shared.settings.probe_max))
             });
             Lifecycle::quarantined(probe_at, quarantine.failed_probes)
         }

@@ -160,6 +160,28 @@ async fn an_operator_releases_a_quarantine() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quarantine_survives_the_supervisor_and_a_clock_that_was_set_back() {
+    within(async {
+        for wait in [0, 30, 3600 * 24 * 365 * 1000] {
+            let store = MemoryStore::new();
+            let probe_at = SystemTime::now().checked_add(Duration::from_secs(wait));
+            let quarantine =
+                Quarantine { since: SystemTime::now(), probe_at, failed_probes: 0, reason: "it lied".to_owned() };
+            store.set_quarantine("p".parse().expect("an id"), Some(quarantine)).await.expect("it is kept");
+            let world = World::on(store, settings(), vec![sound(spec("p"))]).await;
+            let started = Instant::now();
+            if wait > 0 {
+                assert_eq!(world.call("exec", "{}").await.reason, "p: is quarantined: it lied");
+            }
+            let _probe = world.launched().await;
+            let elapsed = started.elapsed().as_secs();
+            assert!(elapsed <= 3600 && elapsed + 1 >= wait.min(29), "{wait}: {elapsed}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn never_means_never() {
     within(async {
         let mut never = spec("p");
