@@ -393,17 +393,14 @@ impl Actor {
     async fn arrived(&mut self, arrival: Arrival) {
         let event = match arrival {
             Arrival::Begun(number, begun) => {
-                let wanted = self.wants(number);
+                // One that nobody wants is the life cycle's to kill, but where it waits for another.
+                let overtaken = !self.wants(number) && self.starting.is_some();
                 let Begun { state, launched, permit } = *begun;
                 let generation = state.generation;
                 let (news, forward) = mpsc::channel(16);
                 let launch = launch::run(state, launched, news, &self.shared.tasks);
                 self.shared.tasks.spawn(forward_news(forward, self.news.clone()));
                 self.last_generation = generation;
-                self.details.send_modify(|details| {
-                    details.resources = Some(launch.resources.clone());
-                    details.protections = launch.tree.protections();
-                });
                 let held = Held {
                     launch,
                     session: None,
@@ -413,13 +410,16 @@ impl Actor {
                     leaving_since: None,
                     canary: None,
                 };
-                if !wanted {
+                if overtaken {
                     // It came through while its abandoning was on the way, perhaps with files that have changed since.
                     held.launch.tell(Command::Kill);
                 }
                 self.launches.insert(generation, held);
-                if !wanted {
+                if overtaken {
                     return;
+                }
+                if self.serving.is_none() {
+                    self.show(generation);
                 }
                 Event::LaunchBegun { generation }
             }
@@ -441,11 +441,9 @@ impl Actor {
                     let Some(held) = self.launches.get_mut(&generation) else { return };
                     held._permit = None;
                     held.session = Some(session);
-                    let (sdk, version) = held.launch.state.peer();
-                    self.details.send_modify(|details| {
-                        details.sdk = sdk;
-                        details.protocol_version = version;
-                    });
+                    if self.serving.is_none() {
+                        self.show(generation);
+                    }
                     Event::Registered { generation }
                 }
                 News::Drained => Event::Drained { generation },
@@ -591,7 +589,21 @@ impl Actor {
 
     fn serve(&mut self, generation: Generation) {
         self.serving = Some(generation);
+        self.show(generation);
         self.contribute();
+    }
+
+    /// Lets details be those of this generation.
+    fn show(&mut self, generation: Generation) {
+        let Some(held) = self.launches.get(&generation) else { return };
+        let (sdk, version) = held.launch.state.peer();
+        let protections = held.launch.tree.protections();
+        self.details.send_modify(|details| {
+            details.resources = Some(held.launch.resources.clone());
+            details.protections = protections;
+            details.sdk = sdk;
+            details.protocol_version = version;
+        });
     }
 
     /// Tells the registry what the plugin contributes now.

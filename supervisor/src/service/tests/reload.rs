@@ -97,6 +97,26 @@ async fn a_failed_canary_keeps_the_old_serving() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn resources_are_those_of_what_serves() {
+    within(async {
+        let (world, old) = world(spec("p"), Settings { sample: SECOND, ..settings() }).await;
+        old.serves(|_| Some(allow())).await;
+        world.until_state("p", State::Ready).await;
+        old.tree.usage.lock().expect("no test panics with it").memory_bytes = 111;
+        world.plugin("p").request(reload()).await.expect("it is not refused");
+        let new = world.launched().await;
+        *new.tree.usage.lock().expect("no test panics with it") = Usage { memory_bytes: 222, ..Usage::default() };
+        tokio::time::sleep(3 * SECOND).await;
+        let memory = || world.plugin("p").details().resources.expect("it runs").borrow().now.memory_bytes;
+        assert_eq!(memory(), 111);
+        new.tree.die(ExitStatus::Exited(1));
+        tokio::time::sleep(3 * SECOND).await;
+        assert_eq!(memory(), 111);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_next_generation_at_a_time() {
     within(async {
         let (world, _old) = serving().await;
