@@ -24,7 +24,7 @@ use crate::domain::ids::{Generation, PluginId};
 use crate::domain::launch::{ExitStatus, LaunchError, Launched, Launcher, Plan, Protection};
 use crate::domain::lifecycle::{Effect, Event, Lifecycle, Policy, Reason, Refusal, Standing, State, StopHow};
 use crate::domain::settings::Settings;
-use crate::domain::spec::{BrokenEntry, Entry, PluginSpec};
+use crate::domain::spec::{BrokenEntry, Entry, PluginSpec, ReloadMode};
 use crate::domain::store::{FailureRecord, LaunchNote, Quarantine, Store};
 
 /// Everything all plugins share.
@@ -168,6 +168,7 @@ pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
             status.since = quarantine.since;
         }
     });
+    let wanted = details.entry.clone();
     let (details, seen) = watch::channel(details);
     let mut actor = Actor {
         id,
@@ -175,6 +176,7 @@ pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
         view: Arc::clone(&view),
         position: birth.position,
         details,
+        wanted,
         life: Some(life),
         launches: HashMap::new(),
         unwritten: HashMap::new(),
@@ -231,6 +233,8 @@ struct Actor {
     view: Arc<View>,
     position: usize,
     details: watch::Sender<Details>,
+    /// What the next launch is made of. It comes into force, in the details, when it serves.
+    wanted: Entry,
     /// Always there between two events.
     life: Option<Lifecycle>,
     launches: HashMap<Generation, Held>,
@@ -289,12 +293,15 @@ impl Actor {
     }
 
     fn policy(&self) -> Policy {
-        let details = self.details.borrow();
-        let spec = match &details.entry {
-            Entry::Sound(spec) => Some(&**spec),
+        let sound = |entry: &Entry| match entry {
+            Entry::Sound(spec) => Some((**spec).clone()),
             Entry::Broken(_) => None,
         };
-        Policy::new(&self.shared.settings, spec)
+        let in_force = sound(&self.details.borrow().entry);
+        let policy = Policy::new(&self.shared.settings, in_force.as_ref());
+        // Only what is started has a time to start.
+        let startup = Policy::new(&self.shared.settings, sound(&self.wanted).as_ref()).startup;
+        Policy { startup, ..policy }
     }
 
     async fn condemn(&mut self, broken: &BrokenEntry) -> Result<(), Refusal> {
@@ -352,13 +359,25 @@ impl Actor {
                 self.apply(Event::RestartRequested).await
             }
             Request::Reload { entry, drain } => {
-                self.stop_reason = wire::StopReason::Reload;
-                self.adopt(entry).await;
-                let mode = match &self.details.borrow().entry {
+                let mode = match entry.as_ref().unwrap_or(&self.wanted) {
                     Entry::Sound(spec) => spec.reload,
-                    Entry::Broken(_) => crate::domain::spec::ReloadMode::StopFirst,
+                    Entry::Broken(_) => ReloadMode::StopFirst,
                 };
-                self.apply(Event::ReloadRequested { mode, drain }).await
+                let beside = mode == ReloadMode::Overlap && matches!(self.life().state(), State::Ready { .. });
+                if !beside {
+                    self.stop_reason = wire::StopReason::Reload;
+                    self.adopt(entry).await;
+                    return self.apply(Event::ReloadRequested { mode, drain }).await;
+                }
+                // What serves goes on as it is, with its guards; what the files say now counts from the swap on.
+                let before = entry.map(|entry| std::mem::replace(&mut self.wanted, entry));
+                let reloaded = self.apply(Event::ReloadRequested { mode, drain }).await;
+                match (&reloaded, before) {
+                    (Ok(()), _) => self.stop_reason = wire::StopReason::Reload,
+                    (Err(_), Some(before)) => self.wanted = before,
+                    (Err(_), None) => {}
+                }
+                reloaded
             }
             Request::Shutdown { how } => {
                 self.stop_reason = wire::StopReason::SupervisorStop;
@@ -370,19 +389,29 @@ impl Actor {
     /// Takes over what the files say now.
     async fn adopt(&mut self, entry: Option<Entry>) {
         let Some(entry) = entry else { return };
-        if let Entry::Sound(spec) = &entry {
-            let guards = super::guards::counting(spec);
-            let remembered = super::guards::remembered(spec);
-            if let Err(error) = self.shared.store.remember_guards(self.id.clone(), remembered).await {
-                tracing::error!(plugin = %self.id, "keep the guards: {error}");
-            }
-            self.details.send_modify(|details| {
-                details.guards = guards;
+        self.wanted = entry.clone();
+        self.put_in_force(entry).await;
+    }
+
+    /// What the files said of a generation counts: it serves, or nothing else does.
+    async fn put_in_force(&mut self, entry: Entry) {
+        let guards = match &entry {
+            Entry::Sound(spec) => Some((super::guards::counting(spec), super::guards::remembered(spec))),
+            Entry::Broken(_) => None,
+        };
+        self.details.send_modify(|details| {
+            details.entry = entry;
+            if let Some((guards, _)) = &guards {
+                details.guards.clone_from(guards);
                 details.remembered = false;
-            });
-        }
-        self.details.send_modify(|details| details.entry = entry);
+            }
+        });
         self.contribute();
+        if let Some((_, remembered)) = guards
+            && let Err(error) = self.shared.store.remember_guards(self.id.clone(), remembered).await
+        {
+            tracing::error!(plugin = %self.id, "keep the guards: {error}");
+        }
     }
 
     fn lift(&mut self, lifted: bool) {
@@ -519,9 +548,9 @@ impl Actor {
                     starting.abort();
                 }
             }
-            Effect::Serve(generation) => self.serve(generation),
+            Effect::Serve(generation) => self.serve(generation).await,
             Effect::Swap { old, new } => {
-                self.serve(new);
+                self.serve(new).await;
                 let text = format!("generation {new} serves in the place of {old}");
                 tracing::info!(plugin = %self.id, generation = %new, "{text}");
                 self.view.logs.say(SystemTime::now(), new, "info", text);
@@ -554,7 +583,10 @@ impl Actor {
                     None => self.write_failure(generation, cause).await,
                 }
             }
-            Effect::NextFailed => self.details.send_modify(|details| details.next_failures += 1),
+            Effect::NextFailed => {
+                self.wanted = self.details.borrow().entry.clone();
+                self.details.send_modify(|details| details.next_failures += 1);
+            }
             // What the files say is read again at the next start, and may be mended by then.
             Effect::EnterQuarantine { cause: FailureCause::ConfigInvalid(_), .. } => {}
             Effect::EnterQuarantine { probe_at, failed_probes, cause } => {
@@ -587,10 +619,18 @@ impl Actor {
         }
     }
 
-    fn serve(&mut self, generation: Generation) {
+    /// In one step: its handlers are asked, and the guards its files declare hold.
+    async fn serve(&mut self, generation: Generation) {
         self.serving = Some(generation);
         self.show(generation);
-        self.contribute();
+        let spec = self.launches.get(&generation).map(|held| Arc::clone(&held.launch.state.spec));
+        let in_force = self.details.borrow().entry.clone();
+        match spec {
+            Some(spec) if !matches!(&in_force, Entry::Sound(known) if **known == *spec) => {
+                self.put_in_force(Entry::Sound(Box::new((*spec).clone()))).await;
+            }
+            _ => self.contribute(),
+        }
     }
 
     /// Lets details be those of this generation.
@@ -642,7 +682,7 @@ impl Actor {
     fn launch(&mut self, reason: Reason) {
         self.starts += 1;
         let number = self.starts;
-        let spec = match &self.details.borrow().entry {
+        let spec = match &self.wanted {
             Entry::Sound(spec) => Arc::new((**spec).clone()),
             Entry::Broken(broken) => {
                 let cause = FailureCause::ConfigInvalid(broken.problems.join("; "));

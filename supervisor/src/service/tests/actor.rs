@@ -79,6 +79,29 @@ async fn a_plugin_is_started_and_serves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_not_registered_in_time_is_killed() {
+    within(async {
+        let started = Instant::now();
+        let (world, launch) = one().await;
+        world.until_state("p", State::Waiting).await;
+        assert_eq!(started.elapsed().as_secs(), 10);
+        // First it is looked at, then it is killed.
+        launch.tree.dead.cancelled().await;
+        assert!(launch.tree.killed());
+        let next = world.launched().await;
+        assert_eq!(next.plan.generation, Generation(2));
+        let record = world.store.record("p");
+        assert_eq!(
+            (record.failures[0].cause.as_str(), record.failures[0].phase.as_str()),
+            ("startup-timeout", "hello")
+        );
+        assert!(!record.failures[0].evidence.is_empty());
+        assert_eq!(record.running.len(), 1, "the first has ended");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_crash_it_waits_and_starts_again_and_a_stable_time_forgets() {
     within(async {
         let (world, launch) = serving().await;
