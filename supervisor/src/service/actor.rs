@@ -328,6 +328,12 @@ impl Actor {
     }
 
     async fn requested(&mut self, request: Request) -> Result<(), Refusal> {
+        if matches!(request, Request::Start { .. } | Request::Restart { .. })
+            && matches!(self.life().state(), State::Stopped | State::Draining { .. })
+        {
+            // Why it was stopped says nothing about what comes.
+            self.message.clear();
+        }
         match request {
             Request::Start { reset, entry } => {
                 if reset {

@@ -380,6 +380,18 @@ async fn a_stop_works_from_every_state() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_forgets_that_it_was_stopped() {
+    within(async {
+        let (world, _launch) = serving().await;
+        ask(&world, stop()).await.expect("it is not refused");
+        world.until_state("p", State::Stopped).await;
+        ask(&world, start()).await.expect("it is not refused");
+        assert_eq!(world.until_state("p", State::Starting).await.message, "");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_starts_what_the_files_say_now() {
     within(async {
         let (world, _launch) = serving().await;
