@@ -96,12 +96,17 @@ impl Core {
         Ok(entry)
     }
 
-    /// Stops a plugin and waits until nothing of it runs.
+    /// Stops a plugin and waits until nothing of it runs, or until somebody else has started it again.
     pub(crate) async fn stop(&self, plugin: &Plugin, how: StopHow) -> Result<(), Failure> {
         let mut watch = plugin.view.watch();
         plugin.request(Request::Stop { how }).await.map_err(|refusal| refused(plugin, refusal))?;
-        let stopped = watch.wait_for(|status| status.state == PluginState::Stopped).await;
-        stopped.map(|_| ()).map_err(|_| stopping())
+        // It drains, or is stopped already, before the request is answered.
+        let left = watch.wait_for(|status| status.state != PluginState::Draining).await;
+        match left.map(|status| status.state) {
+            Ok(PluginState::Stopped) => Ok(()),
+            Ok(_) => Err(overtaken(plugin, "was started again meanwhile")),
+            Err(_) => Err(stopping()),
+        }
     }
 
     /// Guards of a plugin that deny now, or would while it is absent.
@@ -180,6 +185,9 @@ impl<'a> Before<'a> {
             if status.state == PluginState::Ready && will_do(status.generation) {
                 return Ok(());
             }
+            if status.state == PluginState::Stopped {
+                return Err(overtaken(self.plugin, "was stopped meanwhile"));
+            }
             if next_failures > self.next_failures || (ended && failures > self.failures) {
                 return Err(failure(self.plugin));
             }
@@ -189,6 +197,13 @@ impl<'a> Before<'a> {
             }
         }
     }
+}
+
+/// Another control of the same plugin came after this one.
+fn overtaken(plugin: &Plugin, what: &str) -> Failure {
+    let id = plugin.view.id.as_str();
+    let failure = Failure::new(ErrorReason::StateNotAllowed, format!("`{id}` {what}")).meta("plugin_id", id);
+    failure.meta("state", state_name(plugin.view.status().state))
 }
 
 fn stopping() -> Failure {
