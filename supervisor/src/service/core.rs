@@ -127,23 +127,21 @@ impl Core {
 
     /// Stops every plugin side by side; the names of those that had to be killed.
     pub(crate) async fn stop_all(&self, limit: Duration) -> Vec<String> {
-        let stops = self.plugins.values().map(|plugin| async move {
-            let how = StopHow::Drain(None);
-            // One that has ended already needs no asking.
-            let _ = plugin.request(Request::Shutdown { how }).await;
-        });
-        futures_util::future::join_all(stops).await;
-        if tokio::time::timeout(limit, self.all_closed()).await.is_err() {
-            let kills = self.plugins.values().map(|plugin| async move {
-                let how = StopHow::Kill;
-                let _ = plugin.request(Request::Shutdown { how }).await;
-            });
-            futures_util::future::join_all(kills).await;
-            let _ = tokio::time::timeout(self.shared.settings.empty, self.all_closed()).await;
+        let before: Vec<_> = self.plugins.values().map(|plugin| plugin.details().last_stop).collect();
+        // Asking has its limit, too: a task may wait for a disk that hangs.
+        if tokio::time::timeout(limit, self.shut_down(StopHow::Drain(None))).await.is_err() {
+            let _ = tokio::time::timeout(self.shared.settings.empty, self.shut_down(StopHow::Kill)).await;
         }
-        let killed =
-            self.plugins.values().filter(|plugin| plugin.details().last_stop.is_some_and(|stop| stop.step >= 4));
-        killed.map(|plugin| plugin.view.id.to_string()).collect()
+        let now = self.plugins.values().zip(before).map(|(plugin, before)| (plugin, before, plugin.details().last_stop));
+        let killed = now.filter(|(_, before, now)| before != now && now.as_ref().is_some_and(|stop| stop.step >= 4));
+        killed.map(|(plugin, ..)| plugin.view.id.to_string()).collect()
+    }
+
+    async fn shut_down(&self, how: StopHow) {
+        // One that has ended already needs no asking.
+        let asked = self.plugins.values().map(|plugin| plugin.request(Request::Shutdown { how }));
+        futures_util::future::join_all(asked).await;
+        self.all_closed().await;
     }
 }
 
