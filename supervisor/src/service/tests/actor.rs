@@ -79,6 +79,29 @@ async fn a_plugin_is_started_and_serves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_not_registered_in_time_is_killed() {
+    within(async {
+        let started = Instant::now();
+        let (world, launch) = one().await;
+        world.until_state("p", State::Waiting).await;
+        assert_eq!(started.elapsed().as_secs(), 10);
+        // First it is looked at, then it is killed.
+        launch.tree.dead.cancelled().await;
+        assert!(launch.tree.killed());
+        let next = world.launched().await;
+        assert_eq!(next.plan.generation, Generation(2));
+        let record = world.store.record("p");
+        assert_eq!(
+            (record.failures[0].cause.as_str(), record.failures[0].phase.as_str()),
+            ("startup-timeout", "hello")
+        );
+        assert!(!record.failures[0].evidence.is_empty());
+        assert_eq!(record.running.len(), 1, "the first has ended");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_crash_it_waits_and_starts_again_and_a_stable_time_forgets() {
     within(async {
         let (world, launch) = serving().await;
@@ -155,6 +178,28 @@ async fn an_operator_releases_a_quarantine() {
         world.until_state("p", State::Ready).await;
         settle().await;
         assert_eq!(world.store.record("p").quarantine, None);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quarantine_survives_the_supervisor_and_a_clock_that_was_set_back() {
+    within(async {
+        for wait in [0, 30, 3600 * 24 * 365 * 1000] {
+            let store = MemoryStore::new();
+            let probe_at = SystemTime::now().checked_add(Duration::from_secs(wait));
+            let quarantine =
+                Quarantine { since: SystemTime::now(), probe_at, failed_probes: 0, reason: "it lied".to_owned() };
+            store.set_quarantine("p".parse().expect("an id"), Some(quarantine)).await.expect("it is kept");
+            let world = World::on(store, settings(), vec![sound(spec("p"))]).await;
+            let started = Instant::now();
+            if wait > 0 {
+                assert_eq!(world.call("exec", "{}").await.reason, "p: is quarantined: it lied");
+            }
+            let _probe = world.launched().await;
+            let elapsed = started.elapsed().as_secs();
+            assert!(elapsed <= 3600 && elapsed + 1 >= wait.min(29), "{wait}: {elapsed}");
+        }
     })
     .await;
 }
@@ -335,6 +380,18 @@ async fn a_stop_works_from_every_state() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_forgets_that_it_was_stopped() {
+    within(async {
+        let (world, _launch) = serving().await;
+        ask(&world, stop()).await.expect("it is not refused");
+        world.until_state("p", State::Stopped).await;
+        ask(&world, start()).await.expect("it is not refused");
+        assert_eq!(world.until_state("p", State::Starting).await.message, "");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_starts_what_the_files_say_now() {
     within(async {
         let (world, _launch) = serving().await;
@@ -351,6 +408,44 @@ async fn a_restart_starts_what_the_files_say_now() {
         assert_eq!(welcome.launch_reason(), wire::LaunchReason::Start);
         talk.register(register(vec![hook("h", &["exec"])])).await.expect("registered");
         world.until_state("p", State::Ready).await;
+    })
+    .await;
+}
+
+/// A start that was under way with the old files has nothing to do with what was asked for since.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_overtaken_is_not_taken_for_the_new_one() {
+    within(async {
+        let (world, _launch) = serving().await;
+        ask(&world, stop()).await.expect("it is not refused");
+        world.until_state("p", State::Stopped).await;
+        world.launcher.open.send_replace(false);
+        ask(&world, start()).await.expect("it is not refused");
+        settle().await;
+        // While the actor is busy with the restart the old start comes through.
+        world.store.mood.send_replace(Mood::Stuck);
+        let mut changed = spec("p");
+        changed.command = vec!["/packages/p/new".to_owned()];
+        let plugin = world.plugin("p").clone();
+        let restart =
+            tokio::spawn(async move { plugin.request(Request::Restart { entry: Some(sound(changed)) }).await });
+        settle().await;
+        world.launcher.open.send_replace(true);
+        let old = world.launched().await;
+        assert_eq!(old.plan.command[0], "/packages/p/run");
+        settle().await;
+        world.store.mood.send_replace(Mood::Well);
+        restart.await.expect("no panic").expect("it is not refused");
+        let new = world.launched().await;
+        assert_eq!(new.plan.command[0], "/packages/p/new");
+        settle().await;
+        assert!(old.tree.killed() && !new.tree.killed());
+        new.serves(|_| Some(allow())).await;
+        let status = world.until_state("p", State::Ready).await;
+        assert_eq!(status.generation, new.plan.generation);
+        assert_eq!(status.recent_failures, 0);
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(world.store.record("p").running.len(), 1, "{:?}", world.store.record("p").running);
     })
     .await;
 }

@@ -93,6 +93,47 @@ async fn a_plugin_nobody_knows_is_told_by_every_call() {
     .await;
 }
 
+/// A control that another one overtakes must not wait for what will not come.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_stopped_says_so() {
+    within(async {
+        let world = World::with(vec![spec("p")]).await;
+        let _launch = world.launched().await;
+        let mut client = world.admin().await;
+        let mut starter = client.clone();
+        let started = tokio::spawn(async move {
+            starter.start_plugin(wire::StartPluginRequest { plugin_id: p(), reset: false }).await
+        });
+        settle().await;
+        client.stop_plugin(stop()).await.expect("it is stopped");
+        let answered = tokio::time::timeout(60 * SECOND, started).await.expect("it is answered").expect("no panic");
+        assert_eq!(reason(&answered.expect_err("it does not serve")), "STATE_NOT_ALLOWED");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_is_overtaken_by_a_start_says_so() {
+    within(async {
+        let world = World::with(vec![spec("p")]).await;
+        let launch = world.launched().await;
+        let _talk = launch.registered(register(vec![hook("h", &[])])).await;
+        world.until_state("p", State::Ready).await;
+        let mut client = world.admin().await;
+        let mut stopper = client.clone();
+        let stopped = tokio::spawn(async move { stopper.stop_plugin(stop()).await });
+        world.until_state("p", State::Draining).await;
+        let started = tokio::spawn(async move {
+            client.start_plugin(wire::StartPluginRequest { plugin_id: p(), reset: false }).await
+        });
+        world.launched().await.serves(|_| Some(allow())).await;
+        started.await.expect("no panic").expect("it serves");
+        let answered = tokio::time::timeout(60 * SECOND, stopped).await.expect("it is answered").expect("no panic");
+        assert_eq!(reason(&answered.expect_err("it was started again")), "STATE_NOT_ALLOWED");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn quarantine_is_left_by_reset_alone() {
     within(async {

@@ -97,6 +97,82 @@ async fn a_failed_canary_keeps_the_old_serving() {
     .await;
 }
 
+/// The guards of files that could not be put to work do not hold while the old generation goes on.
+#[tokio::test(start_paused = true)]
+async fn a_failed_reload_leaves_the_old_guards_in_force() {
+    within(async {
+        let mut first = spec("p");
+        first.guards = vec![guard(&["exec"])];
+        let (world, old) = world(first, settings()).await;
+        let talk = old.registered(register(vec![hook("h", &["exec"])])).await;
+        let _old = talk.serve(&old.tree, |_| Some(allow()));
+        world.until_state("p", State::Ready).await;
+        let mut wider = spec("p");
+        wider.guards = vec![guard(&["exec", "write"])];
+        world.plugin("p").request(changed(wider)).await.expect("it is not refused");
+        let failing = world.launched().await;
+        assert_eq!(world.call("exec", "{}").await.verdict, Verdict::GoOn);
+        failing.tree.die(ExitStatus::Exited(1));
+        let mut details = world.plugin("p").watch_details();
+        details.wait_for(|details| details.next_failures == 1).await.expect("it lives");
+        settle().await;
+        assert_eq!(world.call("exec", "{}").await.verdict, Verdict::GoOn);
+        let outcome = world.call("write", "{}").await;
+        assert_eq!(outcome.verdict, Verdict::GoOn, "{}", outcome.reason);
+        // What serves is also what is started again.
+        old.tree.die(ExitStatus::Exited(1));
+        world.until_state("p", State::Waiting).await;
+        assert_eq!(world.call("exec", "{}").await.verdict, Verdict::Stop);
+    })
+    .await;
+}
+
+/// Between two generations no guard of either is without effect.
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_narrows_guards_narrows_them_at_the_swap() {
+    within(async {
+        let mut first = spec("p");
+        first.guards = vec![guard(&["exec", "write"])];
+        let (world, old) = world(first, settings()).await;
+        let talk = old.registered(register(vec![hook("h", &["exec", "write"])])).await;
+        let _old = talk.serve(&old.tree, |_| Some(allow()));
+        world.until_state("p", State::Ready).await;
+        let mut narrower = spec("p");
+        narrower.guards = vec![guard(&["exec"])];
+        world.plugin("p").request(changed(narrower.clone())).await.expect("it is not refused");
+        let new = world.launched().await;
+        assert_eq!(world.plugin("p").details().guards, [guard(&["exec", "write"])]);
+        let talk = new.registered(register(vec![hook("h", &["exec"])])).await;
+        let _new = talk.serve(&new.tree, |_| Some(allow()));
+        world.until("p", |status| status.generation == Generation(2)).await;
+        assert_eq!(world.plugin("p").details().guards, [guard(&["exec"])]);
+        assert_eq!(world.call("write", "{}").await.verdict, Verdict::GoOn);
+        settle().await;
+        assert_eq!(world.store.record("p").remembered.map(|remembered| remembered.guards), Some(narrower.guards));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn resources_are_those_of_what_serves() {
+    within(async {
+        let (world, old) = world(spec("p"), Settings { sample: SECOND, ..settings() }).await;
+        old.serves(|_| Some(allow())).await;
+        world.until_state("p", State::Ready).await;
+        old.tree.usage.lock().expect("no test panics with it").memory_bytes = 111;
+        world.plugin("p").request(reload()).await.expect("it is not refused");
+        let new = world.launched().await;
+        *new.tree.usage.lock().expect("no test panics with it") = Usage { memory_bytes: 222, ..Usage::default() };
+        tokio::time::sleep(3 * SECOND).await;
+        let memory = || world.plugin("p").details().resources.expect("it runs").borrow().now.memory_bytes;
+        assert_eq!(memory(), 111);
+        new.tree.die(ExitStatus::Exited(1));
+        tokio::time::sleep(3 * SECOND).await;
+        assert_eq!(memory(), 111);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_next_generation_at_a_time() {
     within(async {
@@ -104,6 +180,29 @@ async fn one_next_generation_at_a_time() {
         world.plugin("p").request(reload()).await.expect("it is not refused");
         assert_eq!(world.plugin("p").request(reload()).await, Err(Refusal::NextUnderWay));
         world.launched().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_first_denies_meanwhile() {
+    within(async {
+        let mut first = spec("p");
+        first.reload = ReloadMode::StopFirst;
+        let (world, old) = world(first, settings()).await;
+        let talk = old.registered(register(vec![hook("h", &[])])).await;
+        world.until_state("p", State::Ready).await;
+        world.plugin("p").request(reload()).await.expect("it is not refused");
+        let outcome = world.call("exec", "{}").await;
+        assert_eq!((outcome.verdict, outcome.reason.as_str()), (Verdict::Stop, "p: is draining"));
+        let old_called = talk.serve(&old.tree, |_| Some(allow()));
+        let new = world.launched().await;
+        assert!(old.tree.dead.is_cancelled(), "the old one is gone before the new one comes");
+        assert_eq!(world.call("exec", "{}").await.verdict, Verdict::Stop);
+        let called = new.serves(|_| Some(allow())).await;
+        world.until_state("p", State::Ready).await;
+        assert_eq!(world.call("exec", "{}").await.verdict, Verdict::GoOn);
+        assert_eq!((old_called.calls().len(), called.calls().len()), (0, 1));
     })
     .await;
 }

@@ -96,3 +96,37 @@ async fn the_budget_for_all_is_kept() {
     })
     .await;
 }
+
+/// A disk that hangs is no reason for plugins to live on.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_does_not_hold_up_the_end() {
+    within(async {
+        let world = World::with(vec![spec("p"), spec("q")]).await;
+        let (p, q) = (world.launched().await, world.launched().await);
+        p.serves(|_| Some(allow())).await;
+        q.serves(|_| Some(allow())).await;
+        world.until_state("p", State::Ready).await;
+        world.until_state("q", State::Ready).await;
+        world.store.mood.send_replace(Mood::Stuck);
+        p.tree.die(ExitStatus::Exited(1));
+        settle().await;
+        let stopped = tokio::time::timeout(30 * SECOND, world.service.stop()).await;
+        assert!(stopped.is_ok(), "it stops in the end");
+        assert!(q.tree.dead.is_cancelled());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_killed_long_ago_is_not_named() {
+    within(async {
+        let world = World::with(vec![spec("p")]).await;
+        let launch = world.launched().await;
+        launch.serves(|_| Some(allow())).await;
+        world.until_state("p", State::Ready).await;
+        world.plugin("p").request(Request::Stop { how: StopHow::Kill }).await.expect("it is not refused");
+        world.until_state("p", State::Stopped).await;
+        assert_eq!(world.service.stop().await.killed, [""; 0]);
+    })
+    .await;
+}
