@@ -738,7 +738,7 @@ impl Actor {
             message: cause.to_string(),
             phase: match (ended, held) {
                 (Some(ended), _) => ended.phase,
-                (None, Some(held)) => held.launch.state.reached(),
+                (None, Some(held)) => held.launch.state.phase().borrow().name(),
                 (None, None) => "launch",
             }
             .to_owned(),
