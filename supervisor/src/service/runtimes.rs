@@ -192,6 +192,13 @@ impl Runtime {
         session.runtime_id.clone_from(&self.id);
         session.handle.clear();
         let mut state = self.lock();
+        // Of the row as it is, whatever its key: a refusal changes nothing.
+        let known = state.sessions.get(previous_key).or_else(|| state.sessions.get(&session.key));
+        if let Some(row) = known.filter(|row| revision != 0 && revision < row.revision) {
+            let why = format!("revision {revision} is older than {}", row.revision);
+            let failure = Failure::new(ErrorReason::VersionConflict, why);
+            return Err(failure.meta("current_version", row.revision.to_string()));
+        }
         if !previous_key.is_empty()
             && previous_key != session.key
             && let Some(renamed) = state.sessions.remove(previous_key)
@@ -201,11 +208,6 @@ impl Runtime {
         let known = state.sessions.len();
         match state.sessions.get_mut(&session.key) {
             Some(row) => {
-                if revision != 0 && revision < row.revision {
-                    let why = format!("revision {revision} is older than {}", row.revision);
-                    return Err(Failure::new(ErrorReason::VersionConflict, why)
-                        .meta("current_version", row.revision.to_string()));
-                }
                 row.revision = row.revision.max(revision);
                 // What a call leaves out is not taken away.
                 if !session.id.is_empty() {
