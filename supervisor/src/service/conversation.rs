@@ -139,9 +139,8 @@ async fn open(
         Some(wire::session_request::Control::Fatal(fatal)) => return Err(Opening::Ended(fatal_end(&fatal))),
         _ => return Err(Opening::Ended(End::Violation("sent something else than register after welcome".to_owned()))),
     };
-    let registration = registration::check(&register, &launch.spec).map_err(|registration::Refused(verdict)| {
-        Opening::Ended(End::Refused(Box::new(verdict)))
-    })?;
+    let registration = registration::check(&register, &launch.spec)
+        .map_err(|registration::Refused(verdict)| Opening::Ended(End::Refused(Box::new(verdict))))?;
     let registered = wire::Registered {
         verdicts: registration.verdicts.clone(),
         unserved_guards: registration.unserved.iter().map(super::wire::guard).collect(),

@@ -132,7 +132,8 @@ impl Core {
         if tokio::time::timeout(limit, self.shut_down(StopHow::Drain(None))).await.is_err() {
             let _ = tokio::time::timeout(self.shared.settings.empty, self.shut_down(StopHow::Kill)).await;
         }
-        let now = self.plugins.values().zip(before).map(|(plugin, before)| (plugin, before, plugin.details().last_stop));
+        let now =
+            self.plugins.values().zip(before).map(|(plugin, before)| (plugin, before, plugin.details().last_stop));
         let killed = now.filter(|(_, before, now)| before != now && now.as_ref().is_some_and(|stop| stop.step >= 4));
         killed.map(|(plugin, ..)| plugin.view.id.to_string()).collect()
     }

@@ -305,9 +305,8 @@ impl Gate<'_> {
                         return absent(why_absent(&one.part.view));
                     };
                     let found = current.registration.handler(self.call.hook, &first.id);
-                    let matches = |index: &usize| {
-                        current.registration.handlers[*index].tools.matches(&self.call.tool_name)
-                    };
+                    let matches =
+                        |index: &usize| current.registration.handlers[*index].tools.matches(&self.call.tool_name);
                     let Some(found) = found.filter(matches) else {
                         return absent(format!("its generation {} does not serve this guard", current.generation));
                     };

@@ -145,7 +145,9 @@ impl LaunchState {
             Phase::Welcomed | Phase::Registered(_) => {
                 Err(Failure::new(ErrorReason::StateNotAllowed, "a Session is open already").into())
             }
-            Phase::Ended(..) => Err(Failure::new(ErrorReason::StateNotAllowed, "the launch's Session has ended").into()),
+            Phase::Ended(..) => {
+                Err(Failure::new(ErrorReason::StateNotAllowed, "the launch's Session has ended").into())
+            }
         }
     }
 

@@ -171,14 +171,13 @@ async fn start_waits_for_ready_or_tells_the_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_start_that_is_stopped_says_so() {
     within(async {
-        let world = World::with(vec![spec("p")]).await;
-        let _launch = world.launched().await;
+        let (world, _launch) = serving().await;
         let mut client = world.admin().await;
+        client.stop_plugin(stop()).await.expect("it is stopped");
         let mut starter = client.clone();
-        let started = tokio::spawn(async move {
-            starter.start_plugin(wire::StartPluginRequest { plugin_id: p(), reset: false }).await
-        });
-        settle().await;
+        let request = wire::StartPluginRequest { plugin_id: p(), reset: false };
+        let started = tokio::spawn(async move { starter.start_plugin(request).await });
+        world.launched().await;
         client.stop_plugin(stop()).await.expect("it is stopped");
         let answered = tokio::time::timeout(60 * SECOND, started).await.expect("it is answered").expect("no panic");
         assert_eq!(reason(&answered.expect_err("it does not serve")), "STATE_NOT_ALLOWED");
@@ -457,10 +456,26 @@ async fn invoking_a_hook_tells_what_is_wrong_and_how_it_fared() {
         world.until_state("p", State::Ready).await;
         let wrong = [
             (wire::InvokePluginHookRequest { hook: 0, ..request() }, Code::InvalidArgument, "FIELD_INVALID"),
-            (wire::InvokePluginHookRequest { event_json: "[]".into(), ..request() }, Code::InvalidArgument, "JSON_INVALID"),
-            (wire::InvokePluginHookRequest { event_json: "".into(), ..request() }, Code::InvalidArgument, "JSON_INVALID"),
-            (wire::InvokePluginHookRequest { context_json: "1".into(), ..request() }, Code::InvalidArgument, "JSON_INVALID"),
-            (wire::InvokePluginHookRequest { handler_id: "x".to_owned(), ..request() }, Code::NotFound, "HANDLER_UNKNOWN"),
+            (
+                wire::InvokePluginHookRequest { event_json: "[]".into(), ..request() },
+                Code::InvalidArgument,
+                "JSON_INVALID",
+            ),
+            (
+                wire::InvokePluginHookRequest { event_json: "".into(), ..request() },
+                Code::InvalidArgument,
+                "JSON_INVALID",
+            ),
+            (
+                wire::InvokePluginHookRequest { context_json: "1".into(), ..request() },
+                Code::InvalidArgument,
+                "JSON_INVALID",
+            ),
+            (
+                wire::InvokePluginHookRequest { handler_id: "x".to_owned(), ..request() },
+                Code::NotFound,
+                "HANDLER_UNKNOWN",
+            ),
         ];
         for (request, code, expected) in wrong {
             let status = client.invoke_plugin_hook(request).await.expect_err(expected);
