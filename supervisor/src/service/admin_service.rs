@@ -238,6 +238,7 @@ impl AdminService for AdminApi {
         let request = request.into_inner();
         let plugin = self.core.plugin(&request.plugin_id)?;
         let drain = Self::drain(request.drain_timeout.as_ref())?;
+        let before = plugin.details().last_stop;
         let holding = self.core.holding(plugin);
         let unguarded = holding.iter().map(super::wire::guard).collect();
         if request.dry_run {
@@ -252,7 +253,9 @@ impl AdminService for AdminApi {
         }
         let how = if request.kill { StopHow::Kill } else { StopHow::Drain(drain) };
         self.core.stop(plugin, how).await?;
-        let report = plugin.details().last_stop.as_ref().map(views::stop_report).unwrap_or_default();
+        // Without a process there was no stop to report.
+        let stopped = plugin.details().last_stop.filter(|stop| before.as_ref() != Some(stop));
+        let report = stopped.as_ref().map(views::stop_report).unwrap_or_default();
         Ok(Response::new(wire::StopPluginResponse { plugin: self.status(plugin), report: Some(report), unguarded }))
     }
 
@@ -261,8 +264,10 @@ impl AdminService for AdminApi {
         request: Request<wire::RestartPluginRequest>,
     ) -> Result<Response<wire::RestartPluginResponse>, Status> {
         let plugin = self.core.plugin(&request.get_ref().plugin_id)?;
+        let before = plugin.details().last_stop;
         self.core.restart(plugin).await?;
-        let report = plugin.details().last_stop.as_ref().map(views::stop_report);
+        let stopped = plugin.details().last_stop.filter(|stop| before.as_ref() != Some(stop));
+        let report = stopped.as_ref().map(views::stop_report);
         Ok(Response::new(wire::RestartPluginResponse { plugin: self.status(plugin), report }))
     }
 
@@ -344,8 +349,7 @@ impl AdminService for AdminApi {
         }
         let absent = || {
             let why = dispatch::why_absent(&plugin.view);
-            Failure::new(ErrorReason::PluginAbsent, format!("`{}` {why}", request.plugin_id))
-                .meta("plugin_id", &request.plugin_id)
+            super::core::absent(plugin, format!("`{}` {why}", request.plugin_id))
         };
         let session = plugin.view.serving().ok_or_else(absent)?;
         let handlers = &session.registration.handlers;

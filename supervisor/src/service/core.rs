@@ -223,11 +223,9 @@ fn refused(plugin: &Plugin, refusal: Refusal) -> Failure {
 
 /// The last failure of a plugin, as the answer of a control that waited for it to serve.
 fn failure(plugin: &Plugin) -> Failure {
-    let (status, details) = (plugin.view.status(), plugin.details());
+    let details = plugin.details();
     let id = plugin.view.id.as_str();
-    let mut failure = Failure::new(ErrorReason::PluginAbsent, format!("`{id}` failed: {}", details.last_failure))
-        .meta("plugin_id", id)
-        .meta("state", state_name(status.state));
+    let mut failure = absent(plugin, format!("`{id}` failed: {}", details.last_failure));
     if let Some(last) = details.failures.last() {
         for (key, value) in
             [("phase", &last.phase), ("exit", &last.exit)].into_iter().filter(|(_, value)| !value.is_empty())
@@ -236,4 +234,17 @@ fn failure(plugin: &Plugin) -> Failure {
         }
     }
     failure.help(&format!("outrigger why {id}"))
+}
+
+/// A plugin that does not serve, with its state and, unless it is quarantined, when to try again.
+pub(crate) fn absent(plugin: &Plugin, message: String) -> Failure {
+    let status = plugin.view.status();
+    let failure = Failure::new(ErrorReason::PluginAbsent, message)
+        .meta("plugin_id", plugin.view.id.as_str())
+        .meta("state", state_name(status.state));
+    match (status.state, status.next_start) {
+        (PluginState::Quarantined | PluginState::Stopped, _) => failure,
+        (_, Some(at)) => failure.retry(at.saturating_duration_since(tokio::time::Instant::now())),
+        (_, None) => failure.retry(Duration::from_secs(1)),
+    }
 }

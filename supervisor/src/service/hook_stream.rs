@@ -14,6 +14,7 @@ use futures_util::{Stream, StreamExt as _};
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1::ErrorReason;
 use prost::Message as _;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status, Streaming};
 
 use super::dispatch::Dispatcher;
@@ -55,6 +56,7 @@ pub(crate) struct HookStream {
     bytes: usize,
     epoch: u64,
     broken: Option<Status>,
+    removed: Pin<Box<WaitForCancellationFutureOwned>>,
     runtime_gone: std::time::Duration,
 }
 
@@ -66,6 +68,7 @@ impl HookStream {
         runtime_gone: std::time::Duration,
     ) -> Self {
         Self {
+            removed: Box::pin(runtime.removed.clone().cancelled_owned()),
             runtime,
             dispatcher,
             inbound: Some(inbound),
@@ -162,6 +165,10 @@ impl Stream for HookStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        let open = this.inbound.is_some() || !this.running.is_empty();
+        if this.broken.is_none() && open && this.removed.as_mut().poll(cx).is_ready() {
+            this.broken = Some(super::runtime_service::key_removed().into());
+        }
         // Messages first, so that calls that come together run together.
         while this.broken.is_none() && this.has_room() {
             let Some(inbound) = &mut this.inbound else { break };

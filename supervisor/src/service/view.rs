@@ -18,8 +18,9 @@ use crate::domain::hook::Hook;
 use crate::domain::ids::{Generation, PluginId};
 use crate::domain::settings::Settings;
 
-/// Handlers remembered of a plugin: those of a registration, and as many of earlier ones.
-const MAX_STATS: usize = 512;
+/// Handlers remembered of a plugin: those of a registration and as many of the one before, and what counts for each of
+/// its guards that nobody serves.
+const MAX_STATS: usize = 2 * 256 + 8;
 
 /// A plugin's state as everybody sees it.
 #[derive(Debug, Clone, PartialEq)]

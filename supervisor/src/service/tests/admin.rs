@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use outrigger_proto::admin::v1 as wire;
 use outrigger_proto::types::v1::{self as types, PluginState as State};
-use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -93,18 +92,93 @@ async fn a_plugin_nobody_knows_is_told_by_every_call() {
     .await;
 }
 
-/// A control that another one overtakes must not wait for what will not come.
 #[tokio::test(start_paused = true)]
-async fn a_start_that_is_stopped_says_so() {
+async fn stopping_asks_where_guards_hold() {
     within(async {
-        let world = World::with(vec![spec("p")]).await;
-        let _launch = world.launched().await;
+        let (world, launch) = serving().await;
         let mut client = world.admin().await;
+        let status = client
+            .stop_plugin(wire::StopPluginRequest { plugin_id: p(), ..Default::default() })
+            .await
+            .expect_err("it guards");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "GUARDS_HOLD"));
+        assert_eq!((meta(&status, "guards"), meta(&status, "plugin_id")), ("before_tool_call".to_owned(), p()));
+        let dry = client
+            .stop_plugin(wire::StopPluginRequest { plugin_id: p(), dry_run: true, ..Default::default() })
+            .await
+            .expect("it says")
+            .into_inner();
+        assert_eq!((dry.unguarded.len(), dry.report), (1, None));
+        assert!(!launch.tree.dead.is_cancelled(), "nothing was done");
+        let wrong = wire::StopPluginRequest {
+            drain_timeout: Some(prost_types::Duration { seconds: 3601, nanos: 0 }),
+            ..stop()
+        };
+        assert_eq!(reason(&client.stop_plugin(wrong).await.expect_err("too long")), "FIELD_INVALID");
+        let done = client.stop_plugin(stop()).await.expect("it is stopped").into_inner();
+        assert_eq!(done.unguarded.len(), 1);
+        let report = done.report.expect("it ran");
+        assert_eq!((report.step(), report.exit_status), (wire::StopStep::Shutdown, Some(0)));
+        assert_eq!(done.plugin.expect("it is there").state(), State::Stopped);
+        // Again: there was no process, and no guard to ask for.
+        let again = client
+            .stop_plugin(wire::StopPluginRequest { plugin_id: p(), ..Default::default() })
+            .await
+            .expect("it is stopped")
+            .into_inner();
+        assert_eq!(again.report.expect("it says").step(), wire::StopStep::Unspecified);
+        assert!(again.unguarded.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_waits_for_ready_or_tells_the_failure() {
+    within(async {
+        let (world, _launch) = serving().await;
+        let mut client = world.admin().await;
+        client
+            .start_plugin(wire::StartPluginRequest { plugin_id: p(), reset: false })
+            .await
+            .expect("it serves already");
+        client.stop_plugin(stop()).await.expect("it is stopped");
         let mut starter = client.clone();
         let started = tokio::spawn(async move {
             starter.start_plugin(wire::StartPluginRequest { plugin_id: p(), reset: false }).await
         });
+        let launch = world.launched().await;
         settle().await;
+        assert!(!started.is_finished());
+        launch.tree.die(ExitStatus::Exited(3));
+        let status = started.await.expect("no panic").expect_err("it failed");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "PLUGIN_ABSENT"));
+        assert_eq!(
+            (meta(&status, "exit"), meta(&status, "phase")),
+            ("exited with status 3".to_owned(), "hello".to_owned())
+        );
+        assert!(status.get_error_details().retry_info().is_some(), "it is tried again");
+        let mut starter = client.clone();
+        let started = tokio::spawn(async move {
+            starter.start_plugin(wire::StartPluginRequest { plugin_id: p(), reset: false }).await
+        });
+        world.launched().await.serves(|_| Some(allow())).await;
+        let plugin = started.await.expect("no panic").expect("it serves").into_inner().plugin.expect("it is there");
+        assert_eq!(plugin.state(), State::Ready);
+    })
+    .await;
+}
+
+/// A control that another one overtakes must not wait for what will not come.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_stopped_says_so() {
+    within(async {
+        let (world, _launch) = serving().await;
+        let mut client = world.admin().await;
+        client.stop_plugin(stop()).await.expect("it is stopped");
+        let mut starter = client.clone();
+        let request = wire::StartPluginRequest { plugin_id: p(), reset: false };
+        let started = tokio::spawn(async move { starter.start_plugin(request).await });
+        world.launched().await;
         client.stop_plugin(stop()).await.expect("it is stopped");
         let answered = tokio::time::timeout(60 * SECOND, started).await.expect("it is answered").expect("no panic");
         assert_eq!(reason(&answered.expect_err("it does not serve")), "STATE_NOT_ALLOWED");
@@ -357,6 +431,71 @@ async fn logs_are_tailed_followed_and_counted() {
         launch.tree.print_error("after\n").await;
         let next = following.message().await.expect("it lives").expect("it lives");
         assert_eq!((next.lines[0].text.as_str(), next.dropped), ("after", 7));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn invoking_a_hook_tells_what_is_wrong_and_how_it_fared() {
+    within(async {
+        use types::HandlerOutcome as Fared;
+        let world = World::with(vec![spec("p")]).await;
+        let mut client = world.admin().await;
+        let request = || wire::InvokePluginHookRequest {
+            plugin_id: p(),
+            hook: types::Hook::BeforeToolCall as i32,
+            event_json: r#"{"params":{}}"#.into(),
+            ..Default::default()
+        };
+        let status = client.invoke_plugin_hook(request()).await.expect_err("it is starting");
+        let told = (status.code(), reason(&status), meta(&status, "state"));
+        assert_eq!(told, (Code::Unavailable, "PLUGIN_ABSENT".to_owned(), "starting".to_owned()));
+        assert!(status.get_error_details().retry_info().is_some());
+        let launch = world.launched().await;
+        let mut answers = vec![Some(allow()), Some(block("no")), Some(failed("kaput")), None, None];
+        let called = launch.serves(move |_| answers.remove(0)).await;
+        world.until_state("p", State::Ready).await;
+        let wrong = [
+            (wire::InvokePluginHookRequest { hook: 0, ..request() }, Code::InvalidArgument, "FIELD_INVALID"),
+            (
+                wire::InvokePluginHookRequest { event_json: "[]".into(), ..request() },
+                Code::InvalidArgument,
+                "JSON_INVALID",
+            ),
+            (
+                wire::InvokePluginHookRequest { event_json: "".into(), ..request() },
+                Code::InvalidArgument,
+                "JSON_INVALID",
+            ),
+            (
+                wire::InvokePluginHookRequest { context_json: "1".into(), ..request() },
+                Code::InvalidArgument,
+                "JSON_INVALID",
+            ),
+            (
+                wire::InvokePluginHookRequest { handler_id: "x".to_owned(), ..request() },
+                Code::NotFound,
+                "HANDLER_UNKNOWN",
+            ),
+        ];
+        for (request, code, expected) in wrong {
+            let status = client.invoke_plugin_hook(request).await.expect_err(expected);
+            assert_eq!((status.code(), reason(&status).as_str()), (code, expected));
+        }
+        assert!(called.calls().is_empty());
+        let mut fared = Vec::new();
+        for _ in 0..4 {
+            let answer = client.invoke_plugin_hook(request()).await.expect("it is told").into_inner();
+            fared.push((answer.report.unwrap_or_default().outcome(), answer.result.is_some()));
+        }
+        assert_eq!(fared, [(Fared::Allow, false), (Fared::Deny, true), (Fared::Error, false), (Fared::Timeout, false)]);
+        let mut other = client.clone();
+        let pending = tokio::spawn(async move { other.invoke_plugin_hook(request()).await });
+        settle().await;
+        assert_eq!(called.calls().len(), 5);
+        launch.tree.die(ExitStatus::Signalled(11));
+        let answer = pending.await.expect("no panic").expect("it is told").into_inner();
+        assert_eq!(answer.report.unwrap_or_default().outcome(), Fared::Error);
     })
     .await;
 }

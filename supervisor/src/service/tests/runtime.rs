@@ -446,6 +446,52 @@ async fn long_answers_do_not_break_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn removing_a_key_ends_the_runtimes_streams() {
+    within(async {
+        let (world, _launch, called, mut stream) = served(|_| None).await;
+        directives(&mut stream).await.expect("welcome");
+        let mut hooks = Hooks::open(&world).await;
+        hooks.call([1], "{}").await;
+        settle().await;
+        assert_eq!(called.calls().len(), 1);
+        let request = outrigger_proto::admin::v1::RemoveRuntimeKeyRequest { runtime_id: "default".to_owned() };
+        let answer = world.admin().await.remove_runtime_key(request).await.expect("it is removed").into_inner();
+        assert!(answer.removed && answer.was_attached);
+        let status = hooks.answers(1).await.expect_err("its streams end");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "KEY_INVALID"));
+        let status = loop {
+            match directives(&mut stream).await {
+                Ok(kinds) => assert!(!kinds.is_empty(), "the stream ended with OK"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(reason(&status), "KEY_INVALID");
+        settle().await;
+        assert_eq!(called.cancels().len(), 1);
+        let status = invoke(&world, invocation("exec", "{}")).await.expect_err("its calls fail at once");
+        assert_eq!(reason(&status), "KEY_INVALID");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_revision_changes_nothing() {
+    within(async {
+        let (world, _launch, _, _stream) = served(|_| Some(allow())).await;
+        let mut client = world.runtime().await;
+        let session =
+            |key: &str| Some(types::SessionRef { key: key.to_owned(), id: "1".to_owned(), ..Default::default() });
+        let known = wire::UpsertSessionRequest { session: session("old"), revision: 5, previous_key: String::new() };
+        assert!(client.upsert_session(known.clone()).await.expect("it is new").into_inner().created);
+        let stale = wire::UpsertSessionRequest { session: session("new"), revision: 4, previous_key: "old".to_owned() };
+        let status = client.upsert_session(stale).await.expect_err("it is stale");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Aborted, "VERSION_CONFLICT"));
+        assert!(!client.upsert_session(known).await.expect("it is known still").into_inner().created);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_runtimes_deadline_is_the_calls() {
     within(async {
         let (world, _launch, called, _stream) = served(|_| None).await;
