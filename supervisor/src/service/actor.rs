@@ -27,7 +27,7 @@ use crate::domain::spec::{BrokenEntry, Entry, PluginSpec};
 use crate::domain::store::{FailureRecord, LaunchNote, Quarantine, Store};
 
 /// The last step of the ladder.
-const SIGKILL_STEP: u8 = 4;
+pub(crate) const SIGKILL_STEP: u8 = 4;
 
 /// Everything all plugins share.
 pub(crate) struct Shared {

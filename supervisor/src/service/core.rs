@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use outrigger_proto::types::v1::{ErrorReason, PluginState};
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Plugin, Request, Shared};
+use super::actor::{Plugin, Request, SIGKILL_STEP, Shared};
 use super::runtimes::Runtimes;
 use super::status::Failure;
 use super::view::state_name;
@@ -122,6 +122,9 @@ impl Core {
 
     /// Stops every plugin side by side; the names of those that had to be killed.
     pub(crate) async fn stop_all(&self, limit: Duration) -> Vec<String> {
+        let last = |plugin: &Plugin| plugin.details().last_stop.map(|stop| (stop.generation, stop.step));
+        // What an operator stopped long before is no matter of this stop.
+        let before: Vec<_> = self.plugins.values().map(last).collect();
         let stops = self.plugins.values().map(|plugin| async move {
             let how = StopHow::Drain(None);
             // One that has ended already needs no asking.
@@ -136,9 +139,11 @@ impl Core {
             futures_util::future::join_all(kills).await;
             let _ = tokio::time::timeout(self.shared.settings.empty, self.all_closed()).await;
         }
-        let killed =
-            self.plugins.values().filter(|plugin| plugin.details().last_stop.is_some_and(|stop| stop.step >= 4));
-        killed.map(|plugin| plugin.view.id.to_string()).collect()
+        let killed = self.plugins.values().zip(before).filter(|(plugin, before)| {
+            let now = last(plugin);
+            now != *before && now.is_some_and(|(_, step)| step >= SIGKILL_STEP)
+        });
+        killed.map(|(plugin, _)| plugin.view.id.to_string()).collect()
     }
 }
 
