@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use outrigger_fixtures::faults::{Fault, Phase};
-use outrigger_proto::admin::v1::{ExplainPluginResponse, PluginStatus, StopStep};
+use outrigger_proto::admin::v1::{ExplainPluginResponse, LaunchPhase, PluginStatus, StopStep};
 use outrigger_proto::types::v1::PluginState;
 use outrigger_tests::{Called, Package, Setup, World};
 use serde_json::json;
@@ -267,6 +267,15 @@ impl Cell {
                     wrong.push(format!("after its failure a call came out as {}: {}", called.short(), called.reason));
                 }
                 let causes = world.causes(&id).await;
+                let first = explained.failures.last().map(|failure| failure.phase());
+                let in_its_phase = match self.phase {
+                    // Some faults of the start let the plugin serve for a moment.
+                    Phase::Starting => first != Some(LaunchPhase::Draining),
+                    Phase::Idle | Phase::Hook | Phase::Draining => first == Some(LaunchPhase::Serving),
+                };
+                if !in_its_phase {
+                    wrong.push(format!("the failure is told to have been while {first:?}"));
+                }
                 if !cause_is(&causes, cause) {
                     let failure = &explained.failures[0];
                     wrong.push(format!(

@@ -14,8 +14,8 @@ use crate::domain::spec::{Entry, PluginSpec, ReloadMode};
 use crate::service::actor::Request;
 use crate::service::dispatch::Verdict;
 use crate::service::testing::{
-    FakeLaunch, World, allow, before_tool_call, block, failed, guard, hook, of_another_kind, register, settings,
-    settle, spec, within,
+    FakeLaunch, World, allow, before_tool_call, block, guard, hook, of_another_kind, register, settings, settle, spec,
+    within,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -337,6 +337,7 @@ impl a::admin_service_server::AdminService for Admin {
                     evidence("open-files", Some(a::evidence::Content::Unreadable("no permission".into()))),
                     evidence("wait-channel", None),
                 ],
+                cause_name: "crashed".into(),
             }],
             last_reclaim: Some(t::ReclaimReport {
                 report_id: 8,
