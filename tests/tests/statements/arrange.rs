@@ -16,9 +16,9 @@ fn scripted(id: &str, fault: &str, when: Phase, script: &str) -> Package {
     package
 }
 
-/// The first launch has the fault, later ones behave well.
+/// The first launch has the fault and a child beside, later ones behave well.
 pub(crate) fn at_first(id: &str, fault: &str, when: Phase) -> Package {
-    scripted(id, fault, when, "[ -e launched ] && well \"$@\"; : > launched; ill \"$@\"")
+    scripted(id, fault, when, "[ -e launched ] && well \"$@\"; : > launched; sleep 60 & ill \"$@\"")
 }
 
 /// The first launch behaves well, later ones have the fault.

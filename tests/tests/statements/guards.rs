@@ -90,13 +90,13 @@ async fn q03_a_start_tells_who_is_ready_degraded_or_quarantined_and_why() {
             .plugin(Package::misbehaving("crashed", "exit", Phase::Starting))
             .plugin(Package::policy_gate("{ deny_tools = 7 }"))
             .plugin(Package::well_behaved("bad-entry").entry("limits = { memory = \"lots\" }"))
-            .plugin(Package::well_behaved("bad-manifest").manifest("colour = \"red\""))
+            .plugin(Package::well_behaved("bad-manifest").manifest("restart = \"perhaps\""))
             .start()
             .await;
         let ready = world.ready("ready").await;
         world.ready("degraded").await;
         world.wait_for("crashed", PluginState::Waiting).await;
-        for (plugin, why) in [("policy-gate", "deny_tools"), ("bad-entry", "memory"), ("bad-manifest", "colour")] {
+        for (plugin, why) in [("policy-gate", "deny_tools"), ("bad-entry", "memory"), ("bad-manifest", "restart")] {
             let status = world.wait_for(plugin, PluginState::Quarantined).await;
             assert!(status.message.contains(why), "{status:?}");
             // Before spawn: there never was a launch, nor a process.
@@ -123,7 +123,7 @@ async fn q03_a_start_tells_who_is_ready_degraded_or_quarantined_and_why() {
             ("crashed", vec!["waiting", "status 3"]),
             ("policy-gate", vec!["quarantined", "deny_tools"]),
             ("bad-entry", vec!["quarantined", "memory"]),
-            ("bad-manifest", vec!["quarantined", "colour"]),
+            ("bad-manifest", vec!["quarantined", "restart"]),
         ] {
             let line = shown.iter().find(|line| line["plugin_id"] == plugin).expect("every plugin is listed");
             let text = line.to_string();

@@ -1,9 +1,10 @@
 //! Plugins that do not answer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use outrigger_fixtures::faults::Phase;
-use outrigger_proto::admin::v1::FailureCause;
+use outrigger_proto::admin::v1::{FailureCause, PluginStatus};
 use outrigger_proto::types::v1::{HandlerOutcome, PluginState};
 use outrigger_tests::hooks::assert_stopped;
 use outrigger_tests::{Neighbour, Package, Setup, within};
@@ -31,7 +32,7 @@ async fn x02_q06_q07_a_hang_meets_the_deadline_then_the_cancel_then_the_next_gen
             .plugin(Package::well_behaved(NEIGHBOUR))
             // Ends a held call when it is cancelled.
             .plugin(Package::well_behaved("obedient").timeout("300ms"))
-            // Answers pings but neither call nor cancel; with its grandchild it is more than one process.
+            // Answers pings but neither call nor cancel.
             .plugin(arrange::at_first("stuck", "never-answer", Phase::Hook).timeout("300ms"))
             // Answers nothing at all.
             .plugin(Package::misbehaving("hung", "hang", Phase::Hook).timeout("20s"))
@@ -49,10 +50,7 @@ async fn x02_q06_q07_a_hang_meets_the_deadline_then_the_cancel_then_the_next_gen
         let called = world.call("obedient", &json!({ "hold": true })).await;
         assert_stopped(&called, "obedient", HandlerOutcome::Timeout);
         assert!(called.elapsed >= DEADLINE, "{called:?}");
-        let idle = |status: &outrigger_proto::admin::v1::PluginStatus| {
-            status.resources.as_ref().is_some_and(|resources| resources.invocations_in_flight == 0)
-        };
-        while !idle(&world.status("obedient").await) {
+        while world.status("obedient").await.resources.is_none_or(|resources| resources.invocations_in_flight > 0) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(world.call("obedient", &json!({})).await.short(), "go-on/allow");
@@ -63,10 +61,11 @@ async fn x02_q06_q07_a_hang_meets_the_deadline_then_the_cancel_then_the_next_gen
 
         // The cancel is ignored.
         let stuck = world.ready("stuck").await;
+        assert_eq!(world.processes_of("stuck").len(), 2, "itself and a child");
         let history = History::of(&world, "stuck").await;
         let called = world.call("stuck", &json!({})).await;
         assert_stopped(&called, "stuck", HandlerOutcome::Timeout);
-        let is_next = |statuses: &std::collections::BTreeMap<String, outrigger_proto::admin::v1::PluginStatus>| {
+        let is_next = |statuses: &BTreeMap<String, PluginStatus>| {
             statuses.get("stuck").filter(|status| status.generation > stuck.generation).cloned()
         };
         let next = world.wait_until("the next generation of stuck serves", is_next).await;
@@ -95,7 +94,11 @@ async fn x02_q06_q07_a_hang_meets_the_deadline_then_the_cancel_then_the_next_gen
         for (plugin, timeout) in [("by-hook", 1), ("by-plugin", 2), (NEIGHBOUR, 15)] {
             world.ready(plugin).await;
             let hooks = look::hooks(&world, plugin).await;
-            assert_eq!(hooks[0].timeout.as_ref().map(|time| (time.seconds, time.nanos)), Some((timeout, 0)), "{plugin}");
+            assert_eq!(
+                hooks[0].timeout.as_ref().map(|time| (time.seconds, time.nanos)),
+                Some((timeout, 0)),
+                "{plugin}"
+            );
         }
         for plugin in ["unlimited", "too-long"] {
             let refused = world.wait_for(plugin, PluginState::Quarantined).await;

@@ -82,7 +82,10 @@ async fn q10_a_token_is_good_on_its_own_socket_from_its_own_processes_only() {
         let thief = world.ready("thief").await;
         let victim = world
             .wait_until("victim runs and has not said Hello", |statuses| {
-                statuses.get("victim").filter(|status| status.state() == PluginState::Starting && status.pid != 0).cloned()
+                statuses
+                    .get("victim")
+                    .filter(|status| status.state() == PluginState::Starting && status.pid != 0)
+                    .cloned()
             })
             .await;
         let environment = processes::environment(victim.pid);

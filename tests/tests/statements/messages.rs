@@ -30,12 +30,14 @@ async fn x05_q05_q12_q20_each_item_of_the_one_registration_has_a_verdict() {
             .plugin(faulty("too-many-items"))
             .plugin(faulty("oversized-json"))
             .plugin(Package::misbehaving("register-twice", "register-twice", Phase::Idle))
+            // Wants to guard a tool that its manifest does not declare, and would rather not serve without.
+            .plugin(Package::policy_gate("{ deny_tools = [\"undeclared-tool\"] }"))
             .start()
             .await;
 
         // Refused items are told to the plugin, to the operator with a reason and a remedy, and counted; others serve.
         for (plugin, item, verdict, message) in [
-            ("undeclared-guard", "undeclared", "GuardUndeclared", "declare"),
+            ("undeclared-guard", "undeclared", "GuardNotDeclared", "declare"),
             ("unknown-hook", "unknown", "HookUnknown", "9999"),
         ] {
             let status = world.ready(plugin).await;
@@ -66,6 +68,12 @@ async fn x05_q05_q12_q20_each_item_of_the_one_registration_has_a_verdict() {
         assert!(!full.items.is_empty() && full.items.iter().all(|item| !item.accepted), "{full:?}");
         assert!(full.items.iter().all(|item| item.message.contains("longer than 262144 bytes")), "{full:?}");
         assert_stopped(&world.call("oversized-json", &json!({})).await, "oversized-json", HandlerOutcome::Absent);
+
+        // A plugin may refuse to start without an item.
+        world.wait_for("policy-gate", PluginState::Waiting).await;
+        let failure = world.failed("policy-gate", 1).await.failures.remove(0);
+        assert_eq!(failure.cause_name, "registration-refused", "{failure:?}");
+        assert!(failure.message.contains("`denied-tools`"), "{failure:?}");
 
         // Once: a second registration ends the launch.
         world.wait_for("register-twice", PluginState::Waiting).await;

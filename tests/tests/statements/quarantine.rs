@@ -56,6 +56,28 @@ async fn q02_failures_back_off_then_quarantine_until_an_operator_releases() {
     .await;
 }
 
+/// Q2: the crash budget is one per window: failures with a stable time between them never quarantine.
+#[tokio::test]
+async fn q02_failures_apart_from_each_other_are_forgiven() {
+    within(LIMIT, async {
+        let setup = Setup::new().await.set("stable", "50ms").set_raw("quarantine_after", "2");
+        let world = setup.plugin(Package::misbehaving("occasional", "exit", Phase::Hook)).start().await;
+        for generation in 1..=4 {
+            world
+                .wait_until("it is ready again and has been for some time", |statuses| {
+                    let status = statuses.get("occasional")?;
+                    let good = status.state() == PluginState::Ready && status.recent_failures == 0;
+                    (good && status.generation == generation).then_some(())
+                })
+                .await;
+            assert_stopped(&world.call("occasional", &json!({})).await, "occasional", HandlerOutcome::Error);
+        }
+        // One more of them at once would have been one too many; each of the four is on record.
+        assert_eq!(world.failed("occasional", 4).await.failures.len(), 4);
+    })
+    .await;
+}
+
 /// The supervisor's own restart: generations keep rising; a quarantine with its reason and the last failures survive (Q2);
 /// an operator's stop does not, so that no guard stays down unnoticed (Q14). What is kept has a bound (Q20).
 #[tokio::test]
