@@ -205,10 +205,13 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
             "OUTRIGGER_TOKEN",
             "PATH",
             "TMPDIR",
-            "TZ",
         ];
         response.environment_names =
             fixed.iter().map(|name| (*name).to_owned()).chain(spec.environment.keys().cloned()).collect();
+        // The only one that is passed on, where there is one.
+        if std::env::var_os("TZ").is_some() {
+            response.environment_names.push("TZ".to_owned());
+        }
         response.environment_names.sort();
         response.environment_names.dedup();
     }
