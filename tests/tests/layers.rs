@@ -42,7 +42,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Source files that make the binary and the library's face of everything: they may use all.
-const TOP: &[&str] = &["main.rs", "lib.rs", "run.rs", "supervisor.rs", "launcher.rs"];
+const TOP: &[&str] = &["main.rs", "lib.rs", "run.rs", "supervisor.rs", "launcher.rs", "bench.rs"];
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../supervisor/src")
