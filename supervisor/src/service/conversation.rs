@@ -140,7 +140,7 @@ async fn open(
         _ => return Err(Opening::Ended(End::Violation("sent something else than register after welcome".to_owned()))),
     };
     let registration = registration::check(&register, &launch.spec)
-        .map_err(|registration::Refused(verdict)| Opening::Ended(End::Refused(Box::new(verdict))))?;
+        .map_err(|registration::Refused(verdict)| Opening::Ended(End::Refused(verdict)))?;
     let registered = wire::Registered {
         verdicts: registration.verdicts.clone(),
         unserved_guards: registration.unserved.iter().map(super::wire::guard).collect(),

@@ -159,7 +159,7 @@ struct Gate<'a> {
 
 impl Gate<'_> {
     /// Asks everybody; `Ok` with the changed parameters, if they were changed.
-    async fn run(&mut self) -> Result<Option<Bytes>, Stop> {
+    async fn run(&mut self) -> Result<Option<Bytes>, Box<Stop>> {
         let Some(table) = self.snapshot.table(self.call.hook) else { return Ok(None) };
         for unserved in &table.unserved {
             if !unserved.tools.matches(&self.call.tool_name) {
@@ -217,7 +217,7 @@ impl Gate<'_> {
     }
 
     /// Counts and reports one handler's answer; `Err` where it ends the call.
-    fn judge(&mut self, one: &Asked, asking: Asking, recheck: bool) -> Result<Option<Bytes>, Stop> {
+    fn judge(&mut self, one: &Asked, asking: Asking, recheck: bool) -> Result<Option<Bytes>, Box<Stop>> {
         let view = &one.part.view;
         let id = &one.session.registration.handlers[one.index].id;
         let now = Instant::now();
@@ -246,13 +246,13 @@ impl Gate<'_> {
         report: types::HandlerReport,
         message: &str,
         result: Option<types::HookResult>,
-    ) -> Stop {
+    ) -> Box<Stop> {
         view.denied();
         let mut reason = format!("{}: {message}", view.id);
         if reason.chars().count() > 2200 {
             reason = reason.chars().take(2200).collect();
         }
-        Stop { reason, report, result }
+        Box::new(Stop { reason, report, result })
     }
 
     fn report(

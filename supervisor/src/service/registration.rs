@@ -79,7 +79,7 @@ impl Registration {
 
 /// An item that had to be accepted and was not.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Refused(pub(crate) wire::Verdict);
+pub(crate) struct Refused(pub(crate) Box<wire::Verdict>);
 
 /// Hooks this supervisor calls.
 pub(crate) const SERVED: &[Hook] = &[Hook::BeforeToolCall];
@@ -109,12 +109,12 @@ impl Refusal {
 pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Registration, Refused> {
     let count = count(register);
     if count > MAX_VERDICTS {
-        return Err(Refused(wire::Verdict {
+        return Err(Refused(Box::new(wire::Verdict {
             id: "registration".to_owned(),
             reason: wire::VerdictReason::TooMany as i32,
             message: format!("{count} items, at most {MAX_ITEMS} are taken"),
             ..Default::default()
-        }));
+        })));
     }
     let too_large = register.encoded_len() > MAX_BYTES;
     let mut verdicts = Vec::new();
@@ -154,7 +154,7 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
                 verdict.scope = refusal.scope.to_owned();
                 verdict.remedy = text::clean(&refusal.remedy, 500);
                 if item.must_accept {
-                    return Err(Refused(verdict));
+                    return Err(Refused(Box::new(verdict)));
                 }
             }
         }

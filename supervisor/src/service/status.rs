@@ -16,7 +16,8 @@ pub(crate) const DOMAIN: &str = "outrigger";
 pub(crate) struct Failure {
     code: Code,
     message: String,
-    details: ErrorDetails,
+    /// Boxed, as results of every check carry a failure.
+    details: Box<ErrorDetails>,
 }
 
 /// The code every reason belongs to, as `error.proto` lists it.
@@ -58,7 +59,7 @@ impl Failure {
         let name = reason.as_str_name().trim_start_matches("ERROR_REASON_").to_owned();
         let mut details = ErrorDetails::new();
         details.set_error_info(name, DOMAIN, HashMap::new());
-        Self { code: code_of(reason), message: text::clean(message.as_ref(), 500), details }
+        Self { code: code_of(reason), message: text::clean(message.as_ref(), 500), details: Box::new(details) }
     }
 
     /// A field out of bounds: which, and what would be right.
@@ -99,7 +100,7 @@ impl Failure {
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        Self::with_error_details(failure.code, failure.message, failure.details)
+        Self::with_error_details(failure.code, failure.message, *failure.details)
     }
 }
 
