@@ -47,9 +47,9 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// The path of the one call that a stranger may make.
 const SESSION_PATH: &str = "/outrigger.plugin.v1.PluginService/Session";
 
-/// Spawns what a connection needs so that the launch can wait for it.
+/// Spawns what a connection needs so that its owner can wait for it.
 #[derive(Clone)]
-struct Tracked(TaskTracker);
+pub(super) struct Tracked(pub(super) TaskTracker);
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tracked {
     fn execute(&self, future: F) {

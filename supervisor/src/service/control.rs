@@ -22,6 +22,7 @@ use tonic_health::server::HealthService;
 use tower::Service as _;
 
 use super::admin_service::AdminApi;
+use super::connections::Tracked;
 use super::conversation::LINGER;
 use super::runtime_service::{RuntimeApi, RuntimeId};
 use super::status::Failure;
@@ -90,7 +91,7 @@ impl Served {
 
     async fn connection(self: Arc<Self>, connection: ControlConnection) {
         let pid = connection.peer.pid;
-        let mut builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let mut builder = hyper::server::conn::http2::Builder::new(Tracked(self.tasks.clone()));
         builder
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(2 * WINDOW)

@@ -97,10 +97,11 @@ enum Queued {
 
 impl State {
     fn queue(&self, frame: wire::SessionResponse) -> Queued {
-        match self.out.as_ref().map(|out| out.try_send(Ok(frame))) {
-            Some(Ok(())) => Queued::Yes,
-            Some(Err(mpsc::error::TrySendError::Full(_))) => Queued::Full,
-            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Queued::Ended,
+        let Some(out) = &self.out else { return Queued::Ended };
+        match out.try_send(Ok(frame)) {
+            Ok(()) => Queued::Yes,
+            Err(mpsc::error::TrySendError::Full(_)) => Queued::Full,
+            Err(mpsc::error::TrySendError::Closed(_)) => Queued::Ended,
         }
     }
 }

@@ -438,7 +438,7 @@ async fn a_start_that_was_overtaken_is_not_taken_for_the_new_one() {
         restart.await.expect("no panic").expect("it is not refused");
         let new = world.launched().await;
         assert_eq!(new.plan.command[0], "/packages/p/new");
-        settle().await;
+        old.tree.dead.cancelled().await;
         assert!(old.tree.killed() && !new.tree.killed());
         new.serves(|_| Some(allow())).await;
         let status = world.until_state("p", State::Ready).await;

@@ -7,7 +7,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-use crate::service::testing::{ADMIN_KEY, RUNTIME_KEY, World, within};
+use crate::service::testing::{ADMIN_KEY, RUNTIME_KEY, World, spec, within};
 
 fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
@@ -72,9 +72,15 @@ async fn health_is_served_with_the_key_and_without_it_not() {
 #[tokio::test(start_paused = true)]
 async fn connections_end_with_the_supervisor() {
     within(async {
-        let world = World::with(vec![]).await;
+        let world = World::with(vec![spec("p")]).await;
+        let _launch = world.launched().await;
         let mut client = world.admin().await;
         client.get_supervisor(admin::GetSupervisorRequest {}).await.expect("it lives");
+        // One that waits for what will not come.
+        let mut starter = client.clone();
+        let started = tokio::spawn(async move {
+            starter.start_plugin(admin::StartPluginRequest { plugin_id: "p".to_owned(), reset: false }).await
+        });
         let mut watching =
             client.watch_plugins(admin::WatchPluginsRequest::default()).await.expect("it lives").into_inner();
         world.service.stop().await;
@@ -82,6 +88,7 @@ async fn connections_end_with_the_supervisor() {
         world.tasks.close();
         tokio::time::timeout(std::time::Duration::from_secs(1), world.tasks.wait()).await.expect("no task is left");
         while let Ok(Some(_)) = watching.message().await {}
+        assert!(started.await.expect("no panic").is_err());
         assert!(client.get_supervisor(admin::GetSupervisorRequest {}).await.is_err());
     })
     .await;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::plugin::v1::host_service_client::HostServiceClient;
 use outrigger_proto::types::v1 as types;
 use tokio::time::Instant;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
@@ -16,7 +15,7 @@ use super::launch::Bench;
 use crate::domain::failure::FailureCause;
 use crate::domain::launch::ExitStatus;
 use crate::domain::settings::Settings;
-use crate::service::testing::{Talk, allow, hook, register, settings, settle, spec, within};
+use crate::service::testing::{Raw, Talk, allow, hook, register, settings, settle, spec, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -476,42 +475,4 @@ async fn raw_session(channel: Channel, token: &str, bytes: Bytes) -> Result<(), 
     let mut inbound = client.streaming(requests, path, Raw).await?.into_inner();
     while inbound.message().await?.is_some() {}
     Ok(())
-}
-
-/// Bytes as they are.
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
 }

@@ -29,9 +29,11 @@ struct Desk {
     registry: Arc<Registry>,
     dispatcher: Arc<Dispatcher>,
     views: BTreeMap<String, Arc<View>>,
-    /// Handlers in the order in which they were asked: plugin, handler, parameters, recheck.
-    asked: Arc<Mutex<Vec<(String, String, String, bool)>>>,
+    asked: Arc<Mutex<Vec<Question>>>,
 }
+
+/// Who was asked: plugin, handler, parameters, recheck.
+type Question = (String, String, String, bool);
 
 /// A plugin of a desk.
 struct Seat {

@@ -6,6 +6,7 @@ mod control;
 mod conversation;
 mod dispatch;
 mod launch;
+mod limits;
 mod registration;
 mod reload;
 mod runtime;
