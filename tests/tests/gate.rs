@@ -267,7 +267,7 @@ async fn reload_under_calls(world: &World, id: &str, tool: &str, blocked: &Value
             let mut turn = 0_u64;
             while !stop.load(Ordering::Relaxed) {
                 turn += 1;
-                let (params, must_block) = if turn % 2 == 0 { (blocked, true) } else { (allowed, false) };
+                let (params, must_block) = if turn.is_multiple_of(2) { (blocked, true) } else { (allowed, false) };
                 let called = if by_stream {
                     stream.call(tool, params).await.expect("no call fails")
                 } else {

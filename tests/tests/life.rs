@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use outrigger_fixtures::faults::Phase;
 use outrigger_proto::admin::v1::LaunchPhase;
 use outrigger_proto::admin::v1::explain_plugin_response::Failure;
+use outrigger_proto::admin::v1::get_plugin_response::SandboxRung;
 use outrigger_proto::types::v1::{HandlerOutcome, PluginState};
 use outrigger_tests::hooks::assert_stopped;
 use outrigger_tests::{Package, Setup, processes, within};
@@ -48,6 +49,28 @@ async fn a_killed_supervisor_leaves_no_process_and_the_next_start_is_clean() {
         // Private directories of the killed one are swept: one is there for each launch now.
         let directories = std::fs::read_dir(world.runtime_dir().join("launch")).expect("list private directories");
         assert_eq!(directories.count(), 4);
+    })
+    .await;
+}
+
+/// `kill -9` of the supervisor with processes alive that replace their dead without end: an atomic kill ends them all the
+/// same, and the next start is clean.
+#[tokio::test]
+async fn a_killed_supervisor_leaves_nothing_of_a_fork_bomb() {
+    within(LIMIT, async {
+        let mut world = Setup::new().await.plugin(Package::misbehaving("bomb", "fork-bomb", Phase::Idle)).start().await;
+        world.told("bomb", "replace their dead").await;
+        let atomic = |rung: &SandboxRung| rung.name == "tree-kill" && rung.applied;
+        if !world.full("bomb").await.sandbox.iter().any(atomic) {
+            println!("n/a: this kernel has no atomic kill of a tree, so a sweep may be outrun");
+            return;
+        }
+        world.kill();
+        let left = processes::gone(2 * GONE, || world.left()).await;
+        let told: Vec<_> = left.into_iter().map(processes::describe).collect();
+        assert!(told.is_empty(), "left after the kill: {told:?}");
+        world.start().await;
+        assert_eq!(world.ready("bomb").await.generation, 2);
     })
     .await;
 }
