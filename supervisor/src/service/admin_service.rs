@@ -389,7 +389,7 @@ impl AdminService for AdminApi {
             Ok(plugin_wire::invocation_result::Outcome::Hook(result)) => Some(result.clone()),
             _ => None,
         };
-        let asking = dispatch::outcome(answer, &session, index, started);
+        let asking = dispatch::outcome(answer, &session, index, started).await;
         let report = report(plugin, &session.registration.handlers[index].id, &asking);
         Ok(Response::new(wire::InvokePluginHookResponse { result, report: Some(report) }))
     }

@@ -32,7 +32,7 @@ pub(crate) async fn try_one(session: &Arc<Session>, index: usize) -> Asking {
         ..Default::default()
     };
     let ask = Ask { handler: index, deadline: started + handler.timeout, invocation };
-    outcome(session.invoke(ask).await, session, index, started)
+    outcome(session.invoke(ask).await, session, index, started).await
 }
 
 /// Asks every guard; any answer will do, none is a failure.

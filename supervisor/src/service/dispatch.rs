@@ -13,6 +13,7 @@ use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::plugin::v1::invocation_result::Outcome as Answer;
 use outrigger_proto::types::v1 as types;
 use outrigger_proto::types::v1::HandlerOutcome as Fared;
+use prost::Message as _;
 use tokio::time::Instant;
 
 use super::breaker::Pass;
@@ -183,33 +184,33 @@ impl Gate<'_> {
             .iter()
             .filter(|asked| asked.session.registration.handlers[asked.index].tools.matches(&self.call.tool_name))
             .collect();
-        let mut params: Option<Bytes> = None;
-        let mut changed_by = Vec::new();
+        let mut changes: Vec<Bytes> = Vec::new();
+        let mut changers: Vec<usize> = Vec::new();
         for (position, one) in asked.iter().enumerate() {
             let event = self.call.event_json.clone();
             let asking = self.ask(one, event, false).await;
             if let Some(added) = self.judge(one, asking, false)? {
-                params = Some(match params {
-                    None => added,
-                    Some(before) => tool_gate::merge(&before, &added).unwrap_or(added),
-                });
-                changed_by.push(position);
+                changers.push(position);
+                changes.push(added);
             }
         }
-        let Some(params) = params else { return Ok(None) };
-        // What the handlers changed is merged over what the event had; that is what runs. Every handler was asked about
-        // the event's own parameters, so each is asked again, but the one whose change alone made them what they are.
-        let (event, merged) = tool_gate::with_params(&self.call.event_json, &params);
-        if event.len() > MAX_PAYLOAD
-            && let Some(last) = changed_by.last().map(|position| asked[*position])
-        {
-            let message = format!("made the call {} bytes long, at most {MAX_PAYLOAD} can be passed on", event.len());
+        let Some(last) = changers.last().map(|position| asked[*position]) else { return Ok(None) };
+        // What the handlers changed is merged over what the event had; that is what runs.
+        let given = self.call.event_json.clone();
+        let bytes = given.len() + changes.iter().map(Bytes::len).sum::<usize>();
+        let merged = tool_gate::scan(bytes, move || tool_gate::with_changes(&given, &changes)).await.flatten();
+        let (event, merged) = merged.unwrap_or_default();
+        if event.is_empty() || event.len() > MAX_PAYLOAD {
+            let message = match event.len() {
+                0 => "changed parameters that cannot be merged".to_owned(),
+                bytes => format!("made the call {bytes} bytes long, at most {MAX_PAYLOAD} can be passed on"),
+            };
             let (view, id) = (&last.part.view, &last.session.registration.handlers[last.index].id);
             let report = self.report(view, id, Fared::Error, Duration::ZERO, &message, false);
             return Err(self.stop(view, report, &message, None));
         }
         for (position, one) in asked.iter().enumerate() {
-            if changed_by == [position] {
+            if changers == [position] {
                 continue;
             }
             let asking = self.ask(one, event.clone(), true).await;
@@ -318,7 +319,7 @@ impl Gate<'_> {
                 Err(InvokeError::Overloaded) => {
                     return absent("is over its bounds: too many calls wait for it already".to_owned());
                 }
-                result => return admitted.settle(outcome(result, &session, index, started)),
+                result => return admitted.settle(outcome(result, &session, index, started).await),
             }
         }
         absent(why_absent(&one.part.view))
@@ -375,7 +376,7 @@ impl Drop for Admitted<'_> {
 }
 
 /// What an answer, or its absence, comes to.
-pub(crate) fn outcome(
+pub(crate) async fn outcome(
     result: Result<Answer, InvokeError>,
     session: &Session,
     index: usize,
@@ -401,7 +402,7 @@ pub(crate) fn outcome(
                 if words.is_empty() { "its handler failed".to_owned() } else { format!("its handler failed: {words}") };
             Asking { answered: true, ..error(words) }
         }
-        Ok(Answer::Hook(result)) => match tool_gate::decide(&result, &handler.id) {
+        Ok(Answer::Hook(result)) => match decide(result, &handler.id).await {
             Ok(Decided::Block(reason)) => {
                 // Cleaned, and without what this hook has no use for: its size is the plugin's to choose.
                 let block = Some(tool_gate::block(reason.clone()));
@@ -421,6 +422,12 @@ pub(crate) fn outcome(
         }
         Err(InvokeError::NotServing | InvokeError::Overloaded) => Asking::absent("does not serve".to_owned()),
     }
+}
+
+async fn decide(result: types::HookResult, handler: &str) -> Result<Decided, String> {
+    let handler = handler.to_owned();
+    let decided = tool_gate::scan(result.encoded_len(), move || tool_gate::decide(&result, &handler)).await;
+    decided.unwrap_or_else(|| Err("it could not be read".to_owned()))
 }
 
 /// The state of a plugin that is not there. In the moment between its end and the news of it, it waits.

@@ -18,7 +18,7 @@ use crate::domain::text;
 /// Event and context of a call together (architecture §14).
 pub(crate) const MAX_PAYLOAD: usize = 3 * 1024 * 1024;
 /// Texts longer than this are scanned off the data thread (architecture §15).
-const SCAN_HERE: usize = 64 * 1024;
+pub(crate) const SCAN_HERE: usize = 64 * 1024;
 
 /// Checks one call.
 ///

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use outrigger_proto::types::v1 as types;
 
+use super::invocation::SCAN_HERE;
 use crate::domain::json::{self, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::text;
 
@@ -15,6 +16,12 @@ pub(crate) enum Decided {
     Block(String),
     /// Run it with these parameters, a JSON object.
     Params(Bytes),
+}
+
+/// Works on texts of this size: here where they are short, elsewhere where that would hold up every other call
+/// (architecture §15). `None` where the work was lost.
+pub(crate) async fn scan<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if bytes <= SCAN_HERE { Some(work()) } else { tokio::task::spawn_blocking(work).await.ok() }
 }
 
 /// Reads an answer.
@@ -54,27 +61,24 @@ pub(crate) fn decide(result: &types::HookResult, handler: &str) -> Result<Decide
     }
 }
 
-/// Merges parameters key by key, the later ones over the earlier.
-pub(crate) fn merge(before: &Bytes, over: &Bytes) -> Option<Bytes> {
-    json::shallow_merge(before, over).ok()
-}
-
-/// The event with these parameters merged over its own, and the merged parameters.
-pub(crate) fn with_params(event: &Bytes, params: &Bytes) -> (Bytes, Bytes) {
+/// The event with changed parameters merged over its own, key by key, the later over the earlier; and the merged
+/// parameters. `None` where that cannot be done: nobody knows what would run.
+pub(crate) fn with_changes(event: &Bytes, changes: &[Bytes]) -> Option<(Bytes, Bytes)> {
     #[derive(serde::Deserialize)]
     struct Event<'a> {
         #[serde(borrow)]
         params: Option<&'a serde_json::value::RawValue>,
     }
-    let own = serde_json::from_slice::<Event<'_>>(event).ok().and_then(|event| event.params);
-    let own = Bytes::copy_from_slice(own.map_or(b"{}".as_slice(), |raw| raw.get().as_bytes()));
-    let merged = merge(&own, params).unwrap_or_else(|| params.clone());
+    let own = serde_json::from_slice::<Event<'_>>(event).ok()?.params;
+    let mut merged = Bytes::copy_from_slice(own.map_or(b"{}".as_slice(), |raw| raw.get().as_bytes()));
+    for change in changes {
+        merged = json::shallow_merge(&merged, change).ok()?;
+    }
     let mut member = Vec::with_capacity(merged.len() + 12);
     member.extend_from_slice(b"{\"params\":");
     member.extend_from_slice(&merged);
     member.push(b'}');
-    let event = merge(event, &Bytes::from(member)).unwrap_or_else(|| event.clone());
-    (event, merged)
+    Some((json::shallow_merge(event, &Bytes::from(member)).ok()?, merged))
 }
 
 /// The merged answer of a call that is blocked.

@@ -602,6 +602,24 @@ async fn merged_parameters_have_the_bound_of_a_payload() {
     .await;
 }
 
+/// Parameters may be as deep as a payload, and are one deeper within the event. What cannot be shown does not run.
+#[tokio::test(start_paused = true)]
+async fn parameters_that_cannot_be_shown_do_not_run() {
+    fn deep(_: &str, _: &serde_json::Value, recheck: bool) -> Option<Answer> {
+        let (open, close) = ("[".repeat(128), "]".repeat(128));
+        Some(if recheck { allow() } else { params(&format!(r#"{{"command":"rm -rf /","x":{open}{close}}}"#)) })
+    }
+    within(async {
+        let mut desk = Desk::new();
+        desk.sit(&seat("careful", vec![hook("h", &[])]).at(0), 1, careful);
+        desk.sit(&seat("deep", vec![hook("h", &[])]).at(1), 1, deep);
+        let outcome = desk.call("exec", r#"{"command":"ls"}"#).await;
+        assert_eq!((outcome.verdict, fared(&outcome)), (Verdict::Stop, Fared::Error), "{:?}", outcome.result);
+        assert_eq!(outcome.reason, "deep: changed parameters that cannot be merged");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_epoch_rises_when_the_runtime_has_to_know() {
     within(async {
