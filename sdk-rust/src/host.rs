@@ -118,7 +118,7 @@ impl Host {
         // The semaphore is never closed; if it were, the supervisor would still count.
         let _place = self.places.acquire().await.ok();
         let response = request.send(self.client.clone()).await.map_err(|status| HostError::Failed(Box::new(status)))?;
-        R::checked(response.into_inner()).map_err(|refusal| HostError::Refused(Box::new(refusal)))
+        R::checked(response.into_inner()).map_err(HostError::Refused)
     }
 
     /// Stages a file from bytes, and returns its upload id.
@@ -186,7 +186,7 @@ pub trait HostCall: sealed::Sealed + Sized + Send + 'static {
     ) -> impl Future<Output = Result<Response<Self::Response>, Status>> + Send;
     /// Turns the `refused` branch into an error.
     #[doc(hidden)]
-    fn checked(response: Self::Response) -> Result<Self::Response, Refusal>;
+    fn checked(response: Self::Response) -> Result<Self::Response, Box<Refusal>>;
     /// The answer that says no; `None` where the call has none.
     #[doc(hidden)]
     fn refused(refusal: Refusal) -> Option<Self::Response>;
@@ -217,9 +217,9 @@ macro_rules! host_calls {
         }
     )*};
     (@oneof $response:ident $answer:ident) => {
-        fn checked(response: Self::Response) -> Result<Self::Response, Refusal> {
+        fn checked(response: Self::Response) -> Result<Self::Response, Box<Refusal>> {
             match response.result {
-                Some(plugin::$answer::Result::Refused(refusal)) => Err(refusal),
+                Some(plugin::$answer::Result::Refused(refusal)) => Err(Box::new(refusal)),
                 _ => Ok(response),
             }
         }
@@ -229,13 +229,14 @@ macro_rules! host_calls {
         }
     };
     (@field $response:ident) => {
-        fn checked(mut response: Self::Response) -> Result<Self::Response, Refusal> {
+        fn checked(mut response: Self::Response) -> Result<Self::Response, Box<Refusal>> {
             match response.refused.take() {
-                Some(refusal) => Err(refusal),
+                Some(refusal) => Err(Box::new(refusal)),
                 None => Ok(response),
             }
         }
 
+        #[allow(clippy::needless_update, reason = "some of these answers have no other field")]
         fn refused(refusal: Refusal) -> Option<Self::Response> {
             Some(plugin::$response { refused: Some(refusal), ..Default::default() })
         }
@@ -282,7 +283,7 @@ impl HostCall for plugin::WriteLogsRequest {
         client.write_logs(self).await
     }
 
-    fn checked(response: Self::Response) -> Result<Self::Response, Refusal> {
+    fn checked(response: Self::Response) -> Result<Self::Response, Box<Refusal>> {
         Ok(response)
     }
 

@@ -177,7 +177,7 @@ impl<S> Launch<S> {
         &self.0.facts.data_dir
     }
 
-    /// All of the supervisor's welcome but the grants, for what has no method here.
+    /// All of the supervisor's welcome but the grants, for what has no method here. Never print it: it has the secrets.
     #[must_use]
     pub fn welcome(&self) -> &plugin::Welcome {
         &self.0.facts.welcome

@@ -84,3 +84,8 @@ pub use plugin::Plugin;
 pub use tool_call::{Approval, Decision, Proceed, ToolCall};
 /// Log with [`tracing::info`] and its siblings; see the module [`log`].
 pub use tracing;
+
+/// The examples of the README, compiled and run.
+#[cfg(all(doctest, feature = "testkit"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

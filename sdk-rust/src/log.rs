@@ -16,6 +16,7 @@
 //!
 //! Panics are logged in the same form.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
@@ -43,9 +44,12 @@ pub(crate) fn install() {
     }
     std::panic::set_hook(Box::new(|panic| {
         let text = crate::running::panic_text(panic.payload());
-        match panic.location() {
-            Some(at) => tracing::error!(at = %at, "panicked: {text}"),
-            None => tracing::error!("panicked: {text}"),
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        // Taken only where RUST_BACKTRACE asks for it.
+        let backtrace = Backtrace::capture();
+        match backtrace.status() {
+            BacktraceStatus::Captured => tracing::error!(at, %backtrace, "panicked: {text}"),
+            _ => tracing::error!(at, "panicked: {text}"),
         }
     }));
 }

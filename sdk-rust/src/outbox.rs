@@ -243,7 +243,7 @@ mod tests {
         let messages: Vec<_> = outbox.messages().collect().await;
         assert!(messages.iter().all(|m| m.encoded_len() <= 10_000));
         assert_eq!(messages.iter().map(|m| m.results.len()).collect::<Vec<_>>(), [2, 3]);
-        let Some(Outcome::Failed(failed)) = &messages[1].results[2].outcome else { panic!("not a failure") };
+        let Some(Outcome::Failed(failed)) = &messages[1].results[2].outcome else { unreachable!("not a failure") };
         assert!(failed.message.contains("more than a message may have"), "{}", failed.message);
     }
 

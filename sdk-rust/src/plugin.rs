@@ -20,6 +20,9 @@ use crate::session;
 use crate::tool_call::{Decision, ToolCall};
 use crate::wire;
 
+/// Time to be connected: a supervisor that takes longer has its startup deadline behind it.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// A plugin: its state, its handlers, and how each is registered.
 ///
 /// Methods that add an item ([`before_tool_call`](Self::before_tool_call)) are followed by those that set the item's
@@ -205,8 +208,12 @@ impl<S: Send + Sync + 'static, L: Item<S>> Plugin<S, L> {
             source,
         };
         let terminate = session::sigterm().map_err(|error| Error::Start(StartError::from(error)))?;
-        let connection = connect::dial(&environment.socket).await.map_err(|error| failed(error.into()))?;
-        let channel = connect::channel(connection).await.map_err(|error| failed(error.into()))?;
+        let connect = async {
+            let connection = connect::dial(&environment.socket).await.map_err(|error| failed(error.into()))?;
+            connect::channel(connection).await.map_err(|error| failed(error.into()))
+        };
+        let timed_out = |_| Error::TimedOut { step: "connect to the supervisor", limit: CONNECT };
+        let channel = tokio::time::timeout(CONNECT, connect).await.map_err(timed_out)??;
         session::hold(self.into_parts(), &environment, channel, terminate).await
     }
 

@@ -176,3 +176,38 @@ fn must_be_accepted(register: &Register, verdict: &Verdict) -> bool {
             hook.handler_id == verdict.id && hook.options.as_ref().is_some_and(|options| options.must_accept)
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use outrigger_proto::plugin::v1::{HandlerOptions, HookRegistration};
+
+    use super::*;
+
+    #[test]
+    fn a_refused_item_is_an_error_only_if_it_must_be_accepted() {
+        let hook = |id: &str, must_accept| HookRegistration {
+            handler_id: id.to_owned(),
+            options: Some(HandlerOptions { must_accept, ..Default::default() }),
+            ..Default::default()
+        };
+        let register = Register { hooks: vec![hook("may", false), hook("must", true)], ..Default::default() };
+        let verdict = |id: &str, reason: VerdictReason| Verdict {
+            kind: ItemKind::Hook.into(),
+            id: id.to_owned(),
+            reason: reason.into(),
+            message: "no".to_owned(),
+            remedy: "declare it".to_owned(),
+            ..Default::default()
+        };
+        let registered = |may, must| Registered {
+            verdicts: vec![verdict("may", may), verdict("must", must)],
+            unserved_guards: Vec::new(),
+        };
+        use VerdictReason::{Accepted, GuardNotDeclared, Unspecified};
+        check(&register, &registered(GuardNotDeclared, Accepted)).expect("the plugin works without it");
+        let error = check(&register, &registered(Accepted, GuardNotDeclared)).expect_err("it must be accepted");
+        assert_eq!(format!("{error:?}"), "failed to register `must`, which must be accepted: no; declare it");
+        // A reason that is not known is a refusal.
+        check(&register, &registered(Accepted, Unspecified)).expect_err("it must be accepted");
+    }
+}

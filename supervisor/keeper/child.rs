@@ -70,7 +70,7 @@ fn prepare_and_execute(order: &mut Order<'_>) -> (u64, Errno) {
             return (step::LIMIT, errno);
         }
     }
-    order.scoped = order.ruleset.is_some_and(|ruleset| sys::landlock_enter(ruleset).is_ok());
+    order.scoped = order.ruleset.is_some_and(|ruleset| sys::landlock_enter(ruleset, false).is_ok());
     if let Err(errno) = sys::enter_directory(order.plan.directory) {
         return (step::DIRECTORY, errno);
     }

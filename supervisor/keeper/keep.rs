@@ -22,6 +22,8 @@ pub(super) struct Life {
     pub(super) socket: i32,
     /// The supervisor's process; negative where it cannot be named.
     supervisor: i32,
+    /// Its number; another once it is gone.
+    parent: i32,
 }
 
 impl Life {
@@ -29,7 +31,12 @@ impl Life {
     pub(super) fn wait_for_packet(&self) -> bool {
         let mut fds = [readable(self.socket), readable(self.supervisor)];
         sys::poll(&mut fds, None);
-        fds[1].revents == 0
+        self.is_wanted()
+    }
+
+    /// The supervisor's process is there.
+    fn is_wanted(&self) -> bool {
+        sys::parent_pid() == self.parent
     }
 
     fn report(&self, record: Record) {
@@ -51,7 +58,7 @@ pub(crate) fn run() -> ! {
     let _ = sys::block_signals(u64::MAX);
     sys::default_signals();
     let Ok(socket) = sys::copy_above_standard(0) else { sys::exit(2) };
-    let mut life = Life { socket, supervisor: -1 };
+    let mut life = Life { socket, supervisor: -1, parent: sys::parent_pid() };
     match prepare(&mut life, held) {
         Ok(tree) => tree.keep(),
         Err(None) => {}
@@ -89,18 +96,17 @@ fn prepare(life: &mut Life, mut held: u64) -> Result<Tree, Option<(u64, sys::Err
         held |= held::NO_NEW_PRIVS;
     }
 
-    let parent = sys::parent_pid();
-    if parent > 0
-        && let Ok(supervisor) = sys::pidfd_open(parent)
+    if life.parent > 0
+        && let Ok(supervisor) = sys::pidfd_open(life.parent)
     {
         // Had the supervisor died before, its number could be another's by now; but then the parent is another, too.
-        if sys::parent_pid() != parent {
+        if !life.is_wanted() {
             return Err(None);
         }
         life.supervisor = supervisor;
         held |= held::SUPERVISOR;
     }
-    let scope = Scope::enter(parent);
+    let scope = Scope::enter(life.parent);
     if scope.proved {
         held |= held::SCOPE;
     }
@@ -207,7 +213,7 @@ impl Tree {
             let mut information = [0; 128];
             let _ = sys::read(self.signals, &mut information);
         }
-        self.killing |= supervisor;
+        self.killing |= supervisor && !self.life.is_wanted();
         while socket && !self.killing {
             let mut command = [0];
             match sys::receive(self.life.socket, &mut command) {

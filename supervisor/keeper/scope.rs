@@ -7,6 +7,8 @@ use super::sys;
 
 /// The first version of Landlock with signal scopes.
 const FIRST_VERSION: usize = 6;
+/// The first that can leave refusals out of the audit log.
+const FIRST_QUIET_VERSION: usize = 7;
 
 pub(super) struct Scope {
     /// Makes scopes, closed on exec. `None`: the kernel has none.
@@ -18,14 +20,16 @@ pub(super) struct Scope {
 impl Scope {
     /// Enters a scope, where the kernel has them. `parent`: the supervisor, which is outside; 0 where it cannot be named.
     pub(super) fn enter(parent: i32) -> Self {
-        if sys::landlock_version() < FIRST_VERSION {
+        let version = sys::landlock_version();
+        if version < FIRST_VERSION {
             return Self { ruleset: None, proved: false };
         }
         let Ok(ruleset) = sys::landlock_signal_ruleset() else { return Self { ruleset: None, proved: false } };
         // A parent of 0 would name the own group. That the signal passed before is what makes its refusal a proof:
         // an ordinary user may not signal process 1 anyway. Wrongly believed, `kill(-1)` would end all that user has.
         let reachable = parent > 0 && sys::kill(parent, 0).is_ok();
-        let entered = sys::landlock_enter(ruleset).is_ok();
+        // The signals below are meant to be refused: no news for the audit log.
+        let entered = sys::landlock_enter(ruleset, version >= FIRST_QUIET_VERSION).is_ok();
         let refused = |pid| sys::kill(pid, 0) == Err(sys::EPERM);
         let proved = reachable && entered && refused(1) && refused(parent);
         Self { ruleset: Some(ruleset), proved }

@@ -206,15 +206,28 @@ pub(super) struct PollFd {
     pub(super) revents: i16,
 }
 
-/// Waits until one of them is ready, or for the time. `None`: without limit.
+/// How long a wait is where the kernel refuses to wait for descriptors, milliseconds.
+const BLIND_WAIT_MS: u32 = 10;
+
+/// Waits until one of them is ready, or for the time. `None`: without limit. What is called ready only may be: any other
+/// process of this user can lower the limit of descriptors of this one, and the kernel then refuses to wait for any.
 pub(super) fn poll(fds: &mut [PollFd], limit_ms: Option<u32>) {
     for fd in &mut *fds {
         fd.revents = 0;
     }
+    if ppoll(fds, limit_ms).is_err() {
+        let _ = ppoll(&mut [], Some(limit_ms.unwrap_or(BLIND_WAIT_MS).min(BLIND_WAIT_MS)));
+        for fd in fds {
+            fd.revents = if fd.fd < 0 { 0 } else { POLLIN };
+        }
+    }
+}
+
+fn ppoll(fds: &mut [PollFd], limit_ms: Option<u32>) -> Result<usize, Errno> {
     let time = limit_ms.map(|ms| [i64::from(ms / 1000), i64::from(ms % 1000) * 1_000_000]);
     let time = time.as_ref().map_or(ptr::null(), |time| time.as_ptr());
     // SAFETY: both point to values that live until the call returns; no mask is given.
-    let _ = unsafe { call(nr::PPOLL, [fds.as_mut_ptr() as usize, fds.len(), time as usize, 0, 8, 0]) };
+    unsafe { call(nr::PPOLL, [fds.as_mut_ptr() as usize, fds.len(), time as usize, 0, 8, 0]) }
 }
 
 pub(super) fn set(option: usize, value: usize) -> Result<usize, Errno> {
@@ -258,11 +271,12 @@ pub(super) fn pidfd_kill(fd: i32, signal: i32) -> Result<(), Errno> {
     unsafe { call(PIDFD_SEND_SIGNAL, [fd as usize, signal as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
-/// A descriptor that is readable when a child has changed its state.
+/// A descriptor that is readable when a child has changed its state. Reading it never waits.
 pub(super) fn child_signals() -> Result<i32, Errno> {
+    const NONBLOCK: i32 = 0o4000;
     let mask: u64 = 1 << (SIGCHLD - 1);
     // SAFETY: the mask has the size given and lives until the call returns.
-    unsafe { call(nr::SIGNALFD4, [usize::MAX, &raw const mask as usize, 8, O_CLOEXEC as usize, 0, 0]) }
+    unsafe { call(nr::SIGNALFD4, [usize::MAX, &raw const mask as usize, 8, (O_CLOEXEC | NONBLOCK) as usize, 0, 0]) }
         .map(|fd| fd as i32)
 }
 
@@ -324,9 +338,10 @@ pub(super) fn landlock_signal_ruleset() -> Result<i32, Errno> {
     unsafe { call(LANDLOCK_CREATE_RULESET, [attributes.as_ptr() as usize, 24, 0, 0, 0, 0]) }.map(|fd| fd as i32)
 }
 
-pub(super) fn landlock_enter(ruleset: i32) -> Result<(), Errno> {
+/// `quiet`: refusals until the next exec are not in the kernel's audit log; known since version 7.
+pub(super) fn landlock_enter(ruleset: i32, quiet: bool) -> Result<(), Errno> {
     // SAFETY: the call takes numbers.
-    unsafe { call(LANDLOCK_RESTRICT_SELF, [ruleset as usize, 0, 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(LANDLOCK_RESTRICT_SELF, [ruleset as usize, usize::from(quiet), 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Fresh zeroed memory, used for as long as the caller likes; the pointer is page aligned.

@@ -1,5 +1,8 @@
 //! Outrigger runs agent plugins as child processes: supervised, fenced, and reclaimed when they fail.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod domain;

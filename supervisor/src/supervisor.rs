@@ -147,11 +147,20 @@ impl Supervisor {
 
         // Guards hold by now, so a runtime may come.
         let (runtime_socket, admin_socket) = (paths::runtime_socket(&runtime_dir), paths::admin_socket(&runtime_dir));
-        let runtime = ControlListener::bind(&runtime_socket, None, Stale::Replace)?;
+        // Who sees the runtime's socket can count on the operator's.
         let admin = ControlListener::bind(&admin_socket, None, Stale::Replace)?;
+        let runtime = ControlListener::bind(&runtime_socket, None, Stale::Replace)?;
         service.serve_runtimes(accept(runtime, &tasks, &stopping));
         service.serve_operators(accept(admin, &tasks, &stopping));
         Ok(Self { service, launcher, store, tasks, stopping, runtime_socket, admin_socket, warnings, leftovers })
+    }
+
+    /// For the benchmarks.
+    #[cfg(feature = "bench")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn caller(&self) -> crate::bench::Caller {
+        crate::bench::Caller::new(self.service.dispatcher())
     }
 
     /// The socket for agent runtimes.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -351,7 +352,7 @@ impl World {
     /// The supervisor does not tell.
     pub async fn causes(&self, plugin: &str) -> Vec<String> {
         let failures = self.explain(plugin).await.failures;
-        failures.iter().map(|failure| failure.message.split(':').next().unwrap_or_default().to_owned()).collect()
+        failures.into_iter().map(|failure| failure.cause_name).collect()
     }
 
     /// Waits until a plugin has failed at least so often, as its records tell.
@@ -575,6 +576,7 @@ impl Drop for World {
         for pid in &found {
             processes::signal(*pid, Signal::KILL);
         }
+        unlock(&self.runtime_dir().join("launch"));
         if std::thread::panicking() {
             eprintln!("the supervisor's log of {}:\n{}", self.dir().display(), self.log_tail());
             if !told.is_empty() {
@@ -583,6 +585,14 @@ impl Drop for World {
         } else {
             assert!(told.is_empty(), "left behind after the kill of the supervisor: {told:?}");
         }
+    }
+}
+
+/// A killed supervisor leaves directories of launches, which only root could remove as they are.
+fn unlock(launches: &Path) {
+    for launch in fs::read_dir(launches).into_iter().flatten().flatten() {
+        // One that stays is seen by whoever looks after the temporary directory.
+        let _ = fs::set_permissions(launch.path(), fs::Permissions::from_mode(0o700));
     }
 }
 

@@ -918,6 +918,9 @@ pub mod explain_plugin_response {
         /// What was seen before it was killed: threads, wait channels, open files. Never an environment.
         #[prost(message, repeated, tag = "9")]
         pub evidence: ::prost::alloc::vec::Vec<super::Evidence>,
+        /// The supervisor's own name of the cause, finer than `cause`, for instance `dialer-gone`. At most 64 characters.
+        #[prost(string, tag = "10")]
+        pub cause_name: ::prost::alloc::string::String,
     }
 }
 /// One piece of evidence.

@@ -182,7 +182,7 @@ impl Builder {
         ];
         let (stage, calls, server) = self.serve(UnixListenerStream::new(listener));
         let process = Process::start(command, environment, directory).expect("a program");
-        TestHost { stage, calls, run: Run::Process(process), server }.ready().await
+        TestHost { stage, calls, run: Run::Process(Box::new(process)), server }.ready().await
     }
 
     /// Serves both services on what comes in.

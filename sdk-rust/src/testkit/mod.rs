@@ -78,7 +78,7 @@ enum Run {
     /// A plugin in this process. `None`: its end was told already.
     Task(Option<JoinHandle<Result<()>>>),
     /// A program.
-    Process(Process),
+    Process(Box<Process>),
 }
 
 impl TestHost {
@@ -92,7 +92,6 @@ impl TestHost {
     }
 
     /// Sets what the plugin is welcomed with, and starts it.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -133,7 +132,6 @@ impl TestHost {
     }
 
     /// A call of one handler, to be filled in and sent.
-    #[must_use]
     pub fn call(&self, handler_id: &str) -> Call {
         Call::new(self.stage.clone(), handler_id)
     }

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::exit::Exit;
 use super::terminal::ColorWhen;
 use crate::domain::hook::{CATALOGUE, Hook};
-use crate::domain::ids::PluginId;
+use crate::domain::ids::{PluginId, RuntimeId};
 
 /// Runs agent plugins as child processes: supervised, fenced, and reclaimed when they fail.
 #[derive(Debug, Parser)]
@@ -81,8 +81,8 @@ pub enum Client {
     Stop(StopArgs),
     /// Stop and start a plugin
     Restart(PluginArg),
-    /// Start a new generation of a plugin, swap, then drain the old one; without a plugin: read the configuration again
-    Reload(ReloadArgs),
+    /// Start a new generation of a plugin, swap, then drain the old one
+    Reload(PluginArg),
     /// Show what plugins wrote
     Logs(LogsArgs),
     /// Tell why a plugin is as it is: last failures with their evidence, and what to do
@@ -186,17 +186,6 @@ pub struct StopArgs {
     pub yes: bool,
 }
 
-/// `reload`.
-#[derive(Debug, Clone, Args)]
-pub struct ReloadArgs {
-    /// The plugin; none: the configuration
-    #[arg(value_name = "PLUGIN", value_parser = parse_plugin)]
-    pub plugin: Option<String>,
-    /// Of the configuration: say what would change, and change nothing
-    #[arg(long, conflicts_with = "plugin")]
-    pub dry_run: bool,
-}
-
 /// `logs`.
 #[derive(Debug, Clone, Args)]
 pub struct LogsArgs {
@@ -265,8 +254,8 @@ pub enum KeyCommand {
     /// Make the key of a further runtime
     Add {
         /// Id of the runtime
-        #[arg(value_name = "ID", value_parser = parse_runtime)]
-        runtime: String,
+        #[arg(value_name = "ID")]
+        runtime: RuntimeId,
         /// Let this group of the machine read it
         #[arg(long, value_name = "GROUP")]
         group: Option<String>,
@@ -276,8 +265,8 @@ pub enum KeyCommand {
     /// Remove a key: its runtime is cut off at once
     Remove {
         /// Id of the runtime
-        #[arg(value_name = "ID", value_parser = parse_runtime)]
-        runtime: String,
+        #[arg(value_name = "ID")]
+        runtime: RuntimeId,
     },
 }
 
@@ -300,8 +289,8 @@ pub struct ReplayArgs {
     #[arg(long = "tool", value_name = "NAME")]
     pub tools: Vec<String>,
     /// Id of the runtime to play: the key is keys/ID.key in the state directory
-    #[arg(long, value_name = "ID", default_value = "default", value_parser = parse_runtime)]
-    pub runtime: String,
+    #[arg(long, value_name = "ID", default_value = "default")]
+    pub runtime: RuntimeId,
 }
 
 /// `demo`.
@@ -325,17 +314,6 @@ pub struct ShutdownArgs {
 
 fn parse_plugin(text: &str) -> Result<String, String> {
     text.parse::<PluginId>().map(|id| id.as_str().to_owned()).map_err(|error| error.to_string())
-}
-
-/// The id of a runtime is also part of its key's file name, so it is checked before it is used.
-fn parse_runtime(text: &str) -> Result<String, String> {
-    let shape = |(at, byte): (usize, u8)| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || (at > 0 && matches!(byte, b'_' | b'-'))
-    };
-    if !text.is_empty() && text.len() <= 64 && text.bytes().enumerate().all(shape) {
-        return Ok(text.to_owned());
-    }
-    Err("1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter or digit".to_owned())
 }
 
 fn parse_hook(text: &str) -> Result<Hook, String> {

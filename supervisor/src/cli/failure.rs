@@ -90,6 +90,9 @@ impl Failure {
             (!words.is_empty()).then(|| words.join("; "))
         });
         let message = match status.message().trim() {
+            _ if status.code() == Code::Unimplemented => {
+                "this supervisor does not know what was asked of it".to_owned()
+            }
             "" => format!("the supervisor answered {:?}", status.code()),
             text => text.to_owned(),
         };
@@ -171,7 +174,10 @@ fn judge(status: &Status, reason: Option<&str>, plugin: Option<&str>) -> (Exit, 
             Code::DeadlineExceeded => (Exit::TimedOut, Some("give it longer with --timeout".to_owned())),
             Code::Unimplemented => (
                 Exit::Failed,
-                Some("this supervisor is older than the command; run the same version of both".to_owned()),
+                Some(
+                    "supervisor and command are of different versions: `outrigger status` tells the supervisor's"
+                        .to_owned(),
+                ),
             ),
             _ => (Exit::Failed, None),
         },

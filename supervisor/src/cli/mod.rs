@@ -1,9 +1,9 @@
 //! The command line: every command but `run`, which the binary itself carries out.
 //!
 //! A command reads its arguments, calls the supervisor over its sockets like any other client, turns the answer into a
-//! view (see [`view`]) and prints that as text or, with `--json`, as JSON. It knows nothing of a supervisor's inside.
+//! view (see `view`) and prints that as text or, with `--json`, as JSON. It knows nothing of a supervisor's inside.
 //!
-//! What plugins wrote reaches a terminal only through [`text::safe`] or the JSON writer, which escape what could steer
+//! What plugins wrote reaches a terminal only through `text::safe` or the JSON writer, which escape what could steer
 //! it. Answers go to stdout, errors and questions to stderr; each error says what to do; exit codes are in [`Exit`].
 
 mod args;

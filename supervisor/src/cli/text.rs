@@ -52,14 +52,19 @@ pub(crate) fn duration(length: Duration) -> String {
     match (micros, seconds) {
         (0, _) => "0".to_owned(),
         (..1_000, _) => format!("{micros}us"),
-        (..10_000, _) => format!("{:.1}ms", length.as_secs_f64() * 1e3),
+        (..10_000, _) => tenths(length.as_secs_f64() * 1e3, "ms"),
         (..1_000_000, _) => format!("{}ms", micros / 1_000),
-        (_, ..10) => format!("{:.1}s", length.as_secs_f64()),
+        (_, ..10) => tenths(length.as_secs_f64(), "s"),
         (_, ..60) => format!("{seconds}s"),
         (_, ..3_600) => two(seconds / 60, "m", seconds % 60, "s"),
         (_, ..86_400) => two(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
         _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
     }
+}
+
+fn tenths(number: f64, unit: &str) -> String {
+    let text = format!("{number:.1}");
+    format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 fn two(large: u64, unit: &str, small: u64, small_unit: &str) -> String {
@@ -111,7 +116,9 @@ mod tests {
             (micros(340), "340us"),
             (micros(1_240), "1.2ms"),
             (micros(45_900), "45ms"),
+            (micros(4_000), "4ms"),
             (micros(1_500_000), "1.5s"),
+            (seconds(5), "5s"),
             (seconds(59), "59s"),
             (seconds(200), "3m 20s"),
             (seconds(7_200), "2h"),

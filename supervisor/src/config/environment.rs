@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{MOST_VARIABLE_BYTES, MOST_VARIABLES};
+use super::keys::{MOST_ENVIRONMENT_BYTES, MOST_VARIABLE_BYTES, MOST_VARIABLES};
 use super::reader::Table;
 
 /// Variables that only the operator may set: the supervisor sets them so that a plugin finds its programs and its own
@@ -31,6 +31,10 @@ pub(super) fn read(table: &Table<'_>, by_operator: bool) -> BTreeMap<String, Str
         } else if let Some(value) = node.plain_bytes(MOST_VARIABLE_BYTES) {
             variables.insert(name.to_owned(), value);
         }
+    }
+    let bytes: usize = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MOST_ENVIRONMENT_BYTES {
+        table.fail(&format!("has {bytes} bytes"), &format!("at most {MOST_ENVIRONMENT_BYTES} in names and values"));
     }
     variables
 }

@@ -36,10 +36,8 @@ pub(super) fn read(entry: &Table<'_>, tier: Option<Tier>) -> Decision {
             );
         } else if decision.denied.contains(&scope) {
             node.fail(&format!("grants `{scope}`, which `deny` takes away"), "one of the two");
-        } else if decision.granted.contains_key(&scope) {
+        } else if decision.granted.insert(scope, grant).is_some() {
             node.fail(&format!("grants `{scope}` a second time"), "one grant with all names and quotas");
-        } else {
-            decision.granted.insert(scope, grant);
         }
     }
     if let Some(node) = entry.get("attach_roots") {

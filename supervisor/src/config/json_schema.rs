@@ -98,30 +98,4 @@ fn value(form: &Form) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::config::schema::Schema;
-
-    /// The checked-in schemas are those of the code.
-    #[test]
-    fn schemas_are_fresh() {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema");
-        for (name, schema) in [("plugin.schema.json", manifest()), ("outrigger.schema.json", operator())] {
-            let path = directory.join(name);
-            let text = serde_json::to_string_pretty(&schema).expect("a JSON value can be written") + "\n";
-            if std::env::var_os("OUTRIGGER_UPDATE").is_some() {
-                std::fs::create_dir_all(&directory).expect("make docs/schema");
-                std::fs::write(&path, &text).expect("write the schema");
-            }
-            let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(
-                checked_in == text,
-                "docs/schema/{name} is not what the code says; \
-                 refresh it with `OUTRIGGER_UPDATE=1 cargo test -p outrigger schemas_are_fresh`"
-            );
-            Schema::compile(text.as_bytes()).expect("it is a schema");
-        }
-    }
-}
+mod tests;

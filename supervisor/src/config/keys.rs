@@ -104,6 +104,8 @@ pub(super) const MOST_ARGUMENT_BYTES: usize = 4_096;
 pub(super) const MOST_VARIABLES: usize = 128;
 /// Bytes of one variable's value; the kernel takes 128 KiB, name included.
 pub(super) const MOST_VARIABLE_BYTES: usize = 32_768;
+/// Bytes of all variables of one table, names included. Both tables and the command fit the 2 MiB that the kernel takes.
+pub(super) const MOST_ENVIRONMENT_BYTES: usize = 131_072;
 /// Secrets of one plugin.
 pub(super) const MOST_SECRETS: usize = 64;
 /// Exit codes of one plugin.

@@ -14,14 +14,20 @@ use crate::domain::json::{JsonError, ValueLimits, validate_value};
 
 /// Longest schema, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
+/// Deepest nesting of a schema; serde_json reads to 127.
+const MAX_DEPTH: u32 = 100;
 /// Mismatches told of one value.
 const MOST_MISMATCHES: usize = 16;
+/// Visits for which mismatches are looked for: the validator keeps some hundred bytes for each that fails.
+const MOST_EXPLAINED: u64 = 50_000;
 /// Bytes of one compiled regular expression, and of its cache.
 const PATTERN_BYTES: usize = 128 * 1024;
 
 /// A compiled schema. Checking a value is bounded in time by the value's size and in stack by its depth.
 pub struct Schema {
     validator: Validator,
+    /// Most visits that one place of a value can get.
+    visits: u64,
 }
 
 impl fmt::Debug for Schema {
@@ -82,16 +88,14 @@ impl Schema {
     /// # Errors
     /// It is not JSON, not a schema, refers to something outside, or could cost too much.
     pub fn compile(text: &[u8]) -> Result<Self, SchemaError> {
-        let limits =
-            ValueLimits { max_bytes: MAX_BYTES, max_depth: 100, max_nodes: u32::MAX, ..ValueLimits::default() };
+        let limits = ValueLimits { max_bytes: MAX_BYTES, ..ValueLimits::payload(MAX_DEPTH) };
         validate_value(text, &limits)?;
         let refused = |error: &dyn fmt::Display| SchemaError::Refused(printable(&error.to_string()));
-        // serde_json takes less depth than 128, which was checked, so that this does not fail but for its own bounds.
         let schema: Value = serde_json::from_slice(text).map_err(|error| refused(&error))?;
         if !schema.is_object() && !schema.is_boolean() {
             return Err(SchemaError::Refused("it is neither an object nor a boolean".to_owned()));
         }
-        schema_cost::check(&schema).map_err(|error| refused(&error))?;
+        let visits = schema_cost::check(&schema).map_err(|error| refused(&error))?;
         let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
         let validator = jsonschema::options()
             .with_retriever(NoRetrieval)
@@ -102,10 +106,11 @@ impl Schema {
                 place: error.instance_path().to_string(),
                 message: shorten(&printable(&error.to_string())),
             })?;
-        Ok(Self { validator })
+        Ok(Self { validator, visits })
     }
 
-    /// Whether a value satisfies the schema. `max_depth` of the value must have been checked.
+    /// Whether a value satisfies the schema. Takes time in proportion to the value's size, for a hostile schema up to
+    /// 1,000 steps for each value in it. The value must not be nested deeper than a payload may be.
     #[must_use]
     pub fn accepts(&self, value: &Value) -> bool {
         self.validator.is_valid(value)
@@ -117,6 +122,10 @@ impl Schema {
         if self.accepts(value) {
             return Vec::new();
         }
+        if count(value).saturating_mul(self.visits) > MOST_EXPLAINED {
+            let wants = "something else in a place that is too costly to find".to_owned();
+            return vec![Mismatch { place: String::new(), value: show(value), wants }];
+        }
         let mut found = Vec::new();
         for error in self.validator.iter_errors(value).take(MOST_MISMATCHES) {
             let place = error.instance_path().to_string();
@@ -127,6 +136,15 @@ impl Schema {
             }
         }
         found
+    }
+}
+
+/// Places of a value: all values in it, and the keys of its objects.
+fn count(value: &Value) -> u64 {
+    match value {
+        Value::Object(members) => members.values().fold(1, |sum: u64, member| sum.saturating_add(1 + count(member))),
+        Value::Array(items) => items.iter().fold(1, |sum: u64, item| sum.saturating_add(count(item))),
+        _ => 1,
     }
 }
 

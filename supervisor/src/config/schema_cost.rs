@@ -76,8 +76,9 @@ pub(super) enum CostError {
     Visits,
 }
 
-/// Refuses a schema that can be too costly. Its own depth is bounded: it was parsed by serde_json.
-pub(super) fn check(root: &Value) -> Result<(), CostError> {
+/// Refuses a schema that can be too costly; tells how many visits one place of a value can get. Its own depth is
+/// bounded: it was parsed by serde_json.
+pub(super) fn check(root: &Value) -> Result<u64, CostError> {
     if let Some(dialect) = root.get("$schema") {
         let known = dialect.as_str().is_some_and(|uri| DIALECTS.contains(&dialect_name(uri)));
         if !known {
@@ -224,13 +225,13 @@ impl<'s> Graph<'s> {
         self.root.pointer(&pointer).ok_or_else(|| CostError::Dangling(cut(reference)))
     }
 
-    fn count_visits(&self) -> Result<(), CostError> {
+    fn count_visits(&self) -> Result<u64, CostError> {
         let order = self.order()?;
         let mut rank = vec![0; order.len()];
         for (position, &index) in order.iter().enumerate() {
             rank[index] = position;
         }
-        let mut counter = Counter { graph: self, order, rank, steps: 0 };
+        let mut counter = Counter { graph: self, order, rank, steps: 0, most: 0 };
         let root = counter.settle(&Visits::from([(counter.rank[0], 1)]))?;
         let mut known = BTreeSet::from([root.clone()]);
         let mut level = vec![root];
@@ -245,7 +246,7 @@ impl<'s> Graph<'s> {
             }
             level = below;
         }
-        Ok(())
+        Ok(counter.most)
     }
 
     /// The schemas so that each comes before those it applies to the same place.
@@ -288,6 +289,8 @@ struct Counter<'g, 's> {
     rank: Vec<usize>,
     /// Steps taken so far.
     steps: usize,
+    /// Most visits of one place so far.
+    most: u64,
 }
 
 impl<'s> Counter<'_, 's> {
@@ -309,6 +312,7 @@ impl<'s> Counter<'_, 's> {
                 add(&mut waiting, self.rank[target], visits.saturating_mul(node.times));
             }
         }
+        self.most = self.most.max(sum);
         Ok(settled)
     }
 

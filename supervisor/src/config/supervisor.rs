@@ -74,7 +74,7 @@ settings! {
     runtime_gone = Duration(TIME), "A runtime gone for so long has lost its runs. Default 30s.";
     breaker_first = Duration(TIME), "First time a breaker stays open. Default 5s.";
     breaker_max = Duration(TIME), "Longest such time; it doubles until then. Default 5m.";
-    starts_at_once = Count(0..=1_024), "Launches that may be starting at once. 0, the default: twice the cores.";
+    starts_at_once = Count(0..=1_024), "Launches that may be starting at once; 0 is twice the cores. Default 0.";
     plugin_bytes_per_second = Size(64 << 10..=16 << 30), "Bytes a second read from a plugin's connections; a quarter of it in a burst. Default 32MiB.";
     host_calls_per_second = Count(1..=1_000_000), "Host calls a second of one plugin; twice as many in a burst. Default 500.";
     log_lines_per_second = Count(1..=1_000_000), "Log lines a second of one plugin. Default 1000.";

@@ -218,7 +218,7 @@ impl fmt::Display for Quoted<'_> {
             return f.write_str("no reason given");
         }
         for char in text.chars().take(QUOTED) {
-            if char.is_control() || is_bidi(char) {
+            if super::text::is_unsafe(char) {
                 write!(f, "{}", char.escape_unicode())?;
             } else {
                 write!(f, "{char}")?;
@@ -226,11 +226,6 @@ impl fmt::Display for Quoted<'_> {
         }
         if text.chars().nth(QUOTED).is_some() { f.write_str("…") } else { Ok(()) }
     }
-}
-
-/// Characters that reorder the text after them on a terminal.
-fn is_bidi(char: char) -> bool {
-    matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

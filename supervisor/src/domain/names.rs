@@ -1,7 +1,8 @@
 //! Names that manifests claim and registrations use: tools, commands, fields of a session's entry.
 
-/// Names by which runtimes also know a tool of another id: a guard for one would guard nothing.
-pub const TOOL_ALIASES: &[&str] = &["bash", "exec_command", "apply-patch", "write", "edit", "agent"];
+/// Names by which runtimes also know a tool of another id: a guard for one would guard nothing. (`Write` and `Edit` are
+/// such names too; `write` and `edit` are the tools' own.)
+pub const TOOL_ALIASES: &[&str] = &["bash", "exec_command", "apply-patch", "Write", "Edit", "agent"];
 
 /// Members that every object of some runtimes inherits: a field of this name would hide or change them.
 const INHERITED: &[&str] = &[
@@ -69,7 +70,7 @@ pub fn tool(name: &str) -> Result<(), NameError> {
     if name.contains(['*', '?']) {
         return Err(NameError::Wildcard);
     }
-    if TOOL_ALIASES.contains(&name.to_ascii_lowercase().as_str()) {
+    if TOOL_ALIASES.contains(&name) {
         return Err(NameError::Alias);
     }
     let first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -110,13 +111,13 @@ mod tests {
     #[test]
     fn tools_are_canonical() {
         let long = "a".repeat(128);
-        for good in ["exec", "deploy_status", "mcp:files.read", "0day", long.as_str()] {
+        for good in ["exec", "write", "edit", "deploy_status", "mcp:files.read", "0day", long.as_str()] {
             assert_eq!(tool(good), Ok(()), "{good}");
         }
         for bad in ["", "Exec", "-a", "a b", "ä", &"a".repeat(129)] {
             assert_eq!(tool(bad), Err(NameError::Tool), "{bad}");
         }
-        for alias in ["bash", "exec_command", "apply-patch", "Write", "Edit", "agent", "write", "edit"] {
+        for alias in ["bash", "exec_command", "apply-patch", "Write", "Edit", "agent"] {
             assert_eq!(tool(alias), Err(NameError::Alias), "{alias}");
         }
         for wildcard in ["*", "mcp*", "ex?c"] {

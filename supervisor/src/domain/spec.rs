@@ -51,7 +51,7 @@ pub struct BrokenEntry {
 }
 
 /// A plugin that can be started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginSpec {
     /// Its id.
     pub id: PluginId,

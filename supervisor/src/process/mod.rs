@@ -27,6 +27,6 @@ mod usage;
 mod watch;
 
 pub use orphans::become_subreaper;
-pub use program::{Form, keeper_main};
+pub use program::keeper_main;
 pub use start::{Started, Starter};
 pub use tree::KeptTree;

@@ -53,7 +53,7 @@ pub(super) fn spawn_known(spawn: impl FnOnce() -> io::Result<Child>) -> io::Resu
     Ok(child)
 }
 
-/// Reaps a keeper that has ended.
+/// Reaps a keeper, which has ended.
 ///
 /// # Errors
 /// Somebody else has reaped it.
@@ -70,8 +70,8 @@ pub(super) fn reap_known(child: &mut Child) -> io::Result<std::process::ExitStat
 pub(super) struct Hunt {
     /// There may be more.
     pub(super) alive: bool,
-    /// Processes killed.
-    pub(super) killed: u32,
+    /// Processes that were sent SIGKILL. Until it is gone, one is met by every hunt.
+    pub(super) killed: Vec<u32>,
 }
 
 /// Kills once what a lost keeper may have left. Blocks for as long as /proc takes to read.
@@ -95,12 +95,11 @@ fn hunt_children() -> Hunt {
         }
         hunt.alive = true;
         let below = procfs::descendants(orphan);
-        if pinned.is_alive() {
-            hunt.killed += u32::from(pinned.kill());
+        if pinned.is_alive() && pinned.kill() {
+            hunt.killed.push(orphan);
         }
-        for process in below {
-            hunt.killed += u32::from(kill_if_child_of(process.pid, process.parent));
-        }
+        let below = below.into_iter().filter(|process| kill_if_child_of(process.pid, process.parent));
+        hunt.killed.extend(below.map(|process| process.pid));
         let child = i32::try_from(orphan).ok().and_then(Pid::from_raw);
         if let Some(child) = child {
             // Not ended yet, or reaped by another hunt: the next round sees.

@@ -32,7 +32,7 @@ pub fn keeper_main() {
 
 /// What a keeper is executed from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// The small static program, from a sealed memory file.
     MemoryFile,
     /// This process's own program, which is larger and starts more slowly.

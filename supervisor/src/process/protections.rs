@@ -20,7 +20,9 @@ pub(super) fn list(held: u64, form: &Form) -> Vec<Protection> {
             "landlock-signal-scope",
             scope,
             match (has(held::SCOPE), has(held::CHILD_SCOPE)) {
-                (true, true) => "the plugin cannot signal, trace or read keeper, supervisor or other plugins",
+                (true, true) => {
+                    "the plugin cannot signal or trace keeper, supervisor or other plugins, nor open their memory"
+                }
                 (true, false) => {
                     "the keeper is in a scope, but the plugin could not enter its own: it can attack its keeper"
                 }

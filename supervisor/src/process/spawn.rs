@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use super::keeper::wire::PIECE_MAX;
 use super::orphans;
@@ -48,7 +48,13 @@ impl Drop for Keeper {
         // Only where its task was aborted with the runtime. Its life has ended with the socket, so that this thread ends
         // as soon as the tree is gone; without a thread, a zombie stays until this process ends.
         if let Some(mut child) = self.0.take() {
-            let _ = std::thread::Builder::new().spawn(move || orphans::reap_known(&mut child));
+            let _ = std::thread::Builder::new().spawn(move || {
+                // The wait first: reaping holds up every launch.
+                let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+                let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+                let _ = pid.map(|pid| waitid(WaitId::Pid(pid), ended));
+                orphans::reap_known(&mut child)
+            });
         }
     }
 }

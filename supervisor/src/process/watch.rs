@@ -1,5 +1,6 @@
 //! One task for each keeper: gives it its plan, takes its records, and cleans up after it.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -93,12 +94,12 @@ impl Watch {
     /// Kills what is left without the keeper, until nothing is.
     async fn clean_up(&mut self) {
         let (mut pause, longest) = HUNT_PAUSE;
-        let mut killed = 0_u32;
+        let mut killed = BTreeSet::new();
         loop {
             let nonce = self.nonce.clone();
             // An error means that the runtime is ending.
             let Ok(hunt) = tokio::task::spawn_blocking(move || orphans::hunt(&nonce)).await else { return };
-            killed = killed.saturating_add(hunt.killed);
+            killed.extend(hunt.killed);
             if !hunt.alive {
                 break;
             }
@@ -106,6 +107,7 @@ impl Watch {
             pause = (pause * 2).min(longest);
         }
         self.exit.send_if_modified(settle_unknown);
+        let killed = u32::try_from(killed.len()).unwrap_or(u32::MAX);
         self.emptied.send_replace(Some(Emptied { by_keeper: false, killed }));
     }
 }

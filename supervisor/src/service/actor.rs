@@ -17,17 +17,18 @@ use super::launch_state::{LaunchState, Parts};
 use super::registry::{Part, Registry};
 use super::session::Session;
 use super::view::View;
+use crate::domain::backoff::later;
 use crate::domain::failure::FailureCause;
 use crate::domain::guard::Guard;
 use crate::domain::ids::{Generation, PluginId};
 use crate::domain::launch::{ExitStatus, LaunchError, Launched, Launcher, Plan, Protection};
 use crate::domain::lifecycle::{Effect, Event, Lifecycle, Policy, Reason, Refusal, Standing, State, StopHow};
 use crate::domain::settings::Settings;
-use crate::domain::spec::{BrokenEntry, Entry, PluginSpec};
+use crate::domain::spec::{BrokenEntry, Entry, PluginSpec, ReloadMode};
 use crate::domain::store::{FailureRecord, LaunchNote, Quarantine, Store};
 
 /// The last step of the ladder.
-pub(crate) const SIGKILL_STEP: u8 = 4;
+const SIGKILL_STEP: u8 = 4;
 
 /// Everything all plugins share.
 pub(crate) struct Shared {
@@ -139,8 +140,9 @@ pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
         None => Lifecycle::new(now.into_std()),
         Some(quarantine) => {
             let probe_at = quarantine.probe_at.map(|at| {
+                // The wall clock may have been set since; no probe is further away than the longest wait.
                 let wait = at.duration_since(SystemTime::now()).unwrap_or_default();
-                now.into_std() + wait
+                later(now.into_std(), wait.min(shared.settings.probe_max))
             });
             Lifecycle::quarantined(probe_at, quarantine.failed_probes)
         }
@@ -169,6 +171,7 @@ pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
             status.since = quarantine.since;
         }
     });
+    let wanted = details.entry.clone();
     let (details, seen) = watch::channel(details);
     let mut actor = Actor {
         id,
@@ -176,10 +179,12 @@ pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
         view: Arc::clone(&view),
         position: birth.position,
         details,
+        wanted,
         life: Some(life),
         launches: HashMap::new(),
         unwritten: HashMap::new(),
         starting: None,
+        starts: 0,
         news,
         message: birth.quarantine.map(|quarantine| quarantine.reason).unwrap_or_default(),
         restarts: 0,
@@ -213,8 +218,9 @@ impl Drop for Held {
 
 enum Arrival {
     News(Generation, News),
-    Begun(Box<Begun>),
-    Failed(Option<Generation>, FailureCause),
+    /// The start of this number.
+    Begun(u64, Box<Begun>),
+    Failed(u64, Option<Generation>, FailureCause),
     Canary(Generation, Result<(), String>),
 }
 
@@ -230,13 +236,16 @@ struct Actor {
     view: Arc<View>,
     position: usize,
     details: watch::Sender<Details>,
+    /// What the next launch is made of. It comes into force, in the details, when it serves.
+    wanted: Entry,
     /// Always there between two events.
     life: Option<Lifecycle>,
     launches: HashMap<Generation, Held>,
     /// Failures whose particulars are still to come.
     unwritten: HashMap<Generation, FailureCause>,
-    /// The launch asked for that has not begun.
-    starting: Option<tokio::task::JoinHandle<()>>,
+    /// The launch asked for that has not begun, and the number of its start.
+    starting: Option<(u64, tokio::task::JoinHandle<()>)>,
+    starts: u64,
     news: mpsc::Sender<Arrival>,
     message: String,
     restarts: u32,
@@ -276,7 +285,9 @@ impl Actor {
                 }
             }
         }
-        self.shared.registry.remove(&self.id);
+        // Its guards hold to the last: calls may still come while other plugins stop.
+        self.serving = None;
+        self.contribute();
     }
 
     fn life(&self) -> &Lifecycle {
@@ -285,12 +296,15 @@ impl Actor {
     }
 
     fn policy(&self) -> Policy {
-        let details = self.details.borrow();
-        let spec = match &details.entry {
-            Entry::Sound(spec) => Some(&**spec),
+        let sound = |entry: &Entry| match entry {
+            Entry::Sound(spec) => Some((**spec).clone()),
             Entry::Broken(_) => None,
         };
-        Policy::new(&self.shared.settings, spec)
+        let in_force = sound(&self.details.borrow().entry);
+        let policy = Policy::new(&self.shared.settings, in_force.as_ref());
+        // Only what is started has a time to start.
+        let startup = Policy::new(&self.shared.settings, sound(&self.wanted).as_ref()).startup;
+        Policy { startup, ..policy }
     }
 
     async fn condemn(&mut self, broken: &BrokenEntry) -> Result<(), Refusal> {
@@ -317,6 +331,12 @@ impl Actor {
     }
 
     async fn requested(&mut self, request: Request) -> Result<(), Refusal> {
+        if matches!(request, Request::Start { .. } | Request::Restart { .. })
+            && matches!(self.life().state(), State::Stopped | State::Draining { .. })
+        {
+            // Why it was stopped says nothing about what comes.
+            self.message.clear();
+        }
         match request {
             Request::Start { reset, entry } => {
                 if reset {
@@ -348,13 +368,25 @@ impl Actor {
                 self.apply(Event::RestartRequested).await
             }
             Request::Reload { entry, drain } => {
-                self.stop_reason = wire::StopReason::Reload;
-                self.adopt(entry).await;
-                let mode = match &self.details.borrow().entry {
+                let mode = match entry.as_ref().unwrap_or(&self.wanted) {
                     Entry::Sound(spec) => spec.reload,
-                    Entry::Broken(_) => crate::domain::spec::ReloadMode::StopFirst,
+                    Entry::Broken(_) => ReloadMode::StopFirst,
                 };
-                self.apply(Event::ReloadRequested { mode, drain }).await
+                let beside = mode == ReloadMode::Overlap && matches!(self.life().state(), State::Ready { .. });
+                if !beside {
+                    self.stop_reason = wire::StopReason::Reload;
+                    self.adopt(entry).await;
+                    return self.apply(Event::ReloadRequested { mode, drain }).await;
+                }
+                // What serves goes on as it is, with its guards; what the files say now counts from the swap on.
+                let before = entry.map(|entry| std::mem::replace(&mut self.wanted, entry));
+                let reloaded = self.apply(Event::ReloadRequested { mode, drain }).await;
+                match (&reloaded, before) {
+                    (Ok(()), _) => self.stop_reason = wire::StopReason::Reload,
+                    (Err(_), Some(before)) => self.wanted = before,
+                    (Err(_), None) => {}
+                }
+                reloaded
             }
             Request::Shutdown { how } => {
                 self.stop_reason = wire::StopReason::SupervisorStop;
@@ -366,19 +398,29 @@ impl Actor {
     /// Takes over what the files say now.
     async fn adopt(&mut self, entry: Option<Entry>) {
         let Some(entry) = entry else { return };
-        if let Entry::Sound(spec) = &entry {
-            let guards = super::guards::counting(spec);
-            let remembered = super::guards::remembered(spec);
-            if let Err(error) = self.shared.store.remember_guards(self.id.clone(), remembered).await {
-                tracing::error!(plugin = %self.id, "keep the guards: {error}");
-            }
-            self.details.send_modify(|details| {
-                details.guards = guards;
+        self.wanted = entry.clone();
+        self.put_in_force(entry).await;
+    }
+
+    /// What the files said of a generation counts: it serves, or nothing else does.
+    async fn put_in_force(&mut self, entry: Entry) {
+        let guards = match &entry {
+            Entry::Sound(spec) => Some((super::guards::counting(spec), super::guards::remembered(spec))),
+            Entry::Broken(_) => None,
+        };
+        self.details.send_modify(|details| {
+            details.entry = entry;
+            if let Some((guards, _)) = &guards {
+                details.guards.clone_from(guards);
                 details.remembered = false;
-            });
-        }
-        self.details.send_modify(|details| details.entry = entry);
+            }
+        });
         self.contribute();
+        if let Some((_, remembered)) = guards
+            && let Err(error) = self.shared.store.remember_guards(self.id.clone(), remembered).await
+        {
+            tracing::error!(plugin = %self.id, "keep the guards: {error}");
+        }
     }
 
     fn lift(&mut self, lifted: bool) {
@@ -388,18 +430,15 @@ impl Actor {
 
     async fn arrived(&mut self, arrival: Arrival) {
         let event = match arrival {
-            Arrival::Begun(begun) => {
-                self.starting = None;
+            Arrival::Begun(number, begun) => {
+                // One that nobody wants is the life cycle's to kill, but where it waits for another.
+                let overtaken = !self.wants(number) && self.starting.is_some();
                 let Begun { state, launched, permit } = *begun;
                 let generation = state.generation;
                 let (news, forward) = mpsc::channel(16);
                 let launch = launch::run(state, launched, news, &self.shared.tasks);
                 self.shared.tasks.spawn(forward_news(forward, self.news.clone()));
                 self.last_generation = generation;
-                self.details.send_modify(|details| {
-                    details.resources = Some(launch.resources.clone());
-                    details.protections = launch.tree.protections();
-                });
                 let held = Held {
                     launch,
                     session: None,
@@ -409,13 +448,25 @@ impl Actor {
                     leaving_since: None,
                     canary: None,
                 };
+                if overtaken {
+                    // It came through while its abandoning was on the way, perhaps with files that have changed since.
+                    held.launch.tell(Command::Kill);
+                }
                 self.launches.insert(generation, held);
+                if overtaken {
+                    return;
+                }
+                if self.serving.is_none() {
+                    self.show(generation);
+                }
                 Event::LaunchBegun { generation }
             }
-            Arrival::Failed(generation, cause) => {
-                self.starting = None;
+            Arrival::Failed(number, generation, cause) => {
                 if let Some(generation) = generation {
                     self.last_generation = generation;
+                }
+                if !self.wants(number) {
+                    return;
                 }
                 Event::LaunchFailed { cause }
             }
@@ -428,11 +479,9 @@ impl Actor {
                     let Some(held) = self.launches.get_mut(&generation) else { return };
                     held._permit = None;
                     held.session = Some(session);
-                    let (sdk, version) = held.launch.state.peer();
-                    self.details.send_modify(|details| {
-                        details.sdk = sdk;
-                        details.protocol_version = version;
-                    });
+                    if self.serving.is_none() {
+                        self.show(generation);
+                    }
                     Event::Registered { generation }
                 }
                 News::Drained => Event::Drained { generation },
@@ -458,6 +507,11 @@ impl Actor {
         };
         // Only operators' requests are refused.
         let _ = self.apply(event).await;
+    }
+
+    /// Whether this is the start that is waited for; then it is so no more.
+    fn wants(&mut self, number: u64) -> bool {
+        self.starting.take_if(|(starting, _)| *starting == number).is_some()
     }
 
     async fn note_end(&mut self, generation: Generation, ended: Box<Ended>) {
@@ -500,13 +554,13 @@ impl Actor {
         match effect {
             Effect::Launch(reason) => self.launch(reason),
             Effect::AbandonLaunch => {
-                if let Some(starting) = self.starting.take() {
+                if let Some((_, starting)) = self.starting.take() {
                     starting.abort();
                 }
             }
-            Effect::Serve(generation) => self.serve(generation),
+            Effect::Serve(generation) => self.serve(generation).await,
             Effect::Swap { old, new } => {
-                self.serve(new);
+                self.serve(new).await;
                 let text = format!("generation {new} serves in the place of {old}");
                 tracing::info!(plugin = %self.id, generation = %new, "{text}");
                 self.view.logs.say(SystemTime::now(), new, "info", text);
@@ -542,7 +596,12 @@ impl Actor {
                     None => self.write_failure(generation, cause).await,
                 }
             }
-            Effect::NextFailed => self.details.send_modify(|details| details.next_failures += 1),
+            Effect::NextFailed => {
+                self.wanted = self.details.borrow().entry.clone();
+                self.details.send_modify(|details| details.next_failures += 1);
+            }
+            // What the files say is read again at the next start, and may be mended by then.
+            Effect::EnterQuarantine { cause: FailureCause::ConfigInvalid(_), .. } => {}
             Effect::EnterQuarantine { probe_at, failed_probes, cause } => {
                 let now = Instant::now().into_std();
                 let reason = cause.to_string().trim_end_matches('.').to_owned();
@@ -573,17 +632,39 @@ impl Actor {
         }
     }
 
-    fn serve(&mut self, generation: Generation) {
+    /// In one step: its handlers are asked, and the guards its files declare hold.
+    async fn serve(&mut self, generation: Generation) {
         self.serving = Some(generation);
-        self.contribute();
+        self.show(generation);
+        let spec = self.launches.get(&generation).map(|held| Arc::clone(&held.launch.state.spec));
+        let in_force = self.details.borrow().entry.clone();
+        match spec {
+            Some(spec) if !matches!(&in_force, Entry::Sound(known) if **known == *spec) => {
+                self.put_in_force(Entry::Sound(Box::new((*spec).clone()))).await;
+            }
+            _ => self.contribute(),
+        }
+    }
+
+    /// Lets details be those of this generation.
+    fn show(&mut self, generation: Generation) {
+        let Some(held) = self.launches.get(&generation) else { return };
+        let (sdk, version) = held.launch.state.peer();
+        let protections = held.launch.tree.protections();
+        self.details.send_modify(|details| {
+            details.resources = Some(held.launch.resources.clone());
+            details.protections = protections;
+            details.sdk = sdk;
+            details.protocol_version = version;
+        });
     }
 
     /// Tells the registry what the plugin contributes now.
     fn contribute(&mut self) {
         let details = self.details.borrow();
-        let (name, tier, hooks) = match &details.entry {
-            Entry::Sound(spec) => (spec.name.clone(), spec.tier, spec.hooks.clone()),
-            Entry::Broken(broken) => (broken.id.to_string(), broken.tier, broken.hooks.clone()),
+        let hooks = match &details.entry {
+            Entry::Sound(spec) => spec.hooks.clone(),
+            Entry::Broken(broken) => broken.hooks.clone(),
         };
         let session = self
             .serving
@@ -592,8 +673,6 @@ impl Actor {
             .filter(|session| session.is_accepting());
         let part = Part {
             view: Arc::clone(&self.view),
-            name,
-            tier,
             position: self.position,
             guards: if details.lifted { Vec::new() } else { details.guards.clone() },
             hooks,
@@ -614,14 +693,17 @@ impl Actor {
     }
 
     fn launch(&mut self, reason: Reason) {
-        let spec = match &self.details.borrow().entry {
+        self.starts += 1;
+        let number = self.starts;
+        let spec = match &self.wanted {
             Entry::Sound(spec) => Arc::new((**spec).clone()),
             Entry::Broken(broken) => {
                 let cause = FailureCause::ConfigInvalid(broken.problems.join("; "));
                 let news = self.news.clone();
-                self.starting = Some(tokio::spawn(async move {
-                    let _ = news.send(Arrival::Failed(None, cause)).await;
-                }));
+                let failed = async move {
+                    let _ = news.send(Arrival::Failed(number, None, cause)).await;
+                };
+                self.starting = Some((number, tokio::spawn(failed)));
                 return;
             }
         };
@@ -636,13 +718,14 @@ impl Actor {
             self.restarts += 1;
         }
         let (shared, view, news) = (Arc::clone(&self.shared), Arc::clone(&self.view), self.news.clone());
-        self.starting = Some(tokio::spawn(async move {
+        let starting = async move {
             let arrival = match begin(&shared, &view, spec, reason).await {
-                Ok(begun) => Arrival::Begun(Box::new(begun)),
-                Err((generation, cause)) => Arrival::Failed(generation, cause),
+                Ok(begun) => Arrival::Begun(number, Box::new(begun)),
+                Err((generation, cause)) => Arrival::Failed(number, generation, cause),
             };
             let _ = news.send(arrival).await;
-        }));
+        };
+        self.starting = Some((number, tokio::spawn(starting)));
     }
 
     async fn write_failure(&mut self, generation: Option<Generation>, cause: FailureCause) {
@@ -655,7 +738,7 @@ impl Actor {
             message: cause.to_string(),
             phase: match (ended, held) {
                 (Some(ended), _) => ended.phase,
-                (None, Some(held)) => held.launch.state.reached(),
+                (None, Some(held)) => held.launch.state.phase().borrow().name(),
                 (None, None) => "launch",
             }
             .to_owned(),
@@ -773,6 +856,7 @@ async fn begin(
         token,
         session_secret: super::entropy::hex::<32>(),
     });
+    tracing::debug!(plugin = %state.spec.id, %generation, "starts its program");
     let launched = match tokio::time::timeout(startup, shared.launcher.launch(plan)).await {
         Ok(Ok(launched)) => launched,
         failed => {

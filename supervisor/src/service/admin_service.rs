@@ -22,11 +22,12 @@ use super::log::Line;
 use super::session::Ask;
 use super::status::Failure;
 use super::wire::{duration, timestamp, to_duration};
-use super::{admin_views as views, canary, text};
+use super::{admin_views as views, canary};
 use crate::domain::hook::Hook;
 use crate::domain::json::{self, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::keys::{KeyInfo, KeysError};
 use crate::domain::lifecycle::StopHow;
+use crate::domain::text;
 
 /// Log lines of one request.
 const MAX_LINES: u32 = 10_000;
@@ -237,6 +238,7 @@ impl AdminService for AdminApi {
         let request = request.into_inner();
         let plugin = self.core.plugin(&request.plugin_id)?;
         let drain = Self::drain(request.drain_timeout.as_ref())?;
+        let before = plugin.details().last_stop;
         let holding = self.core.holding(plugin);
         let unguarded = holding.iter().map(super::wire::guard).collect();
         if request.dry_run {
@@ -251,7 +253,9 @@ impl AdminService for AdminApi {
         }
         let how = if request.kill { StopHow::Kill } else { StopHow::Drain(drain) };
         self.core.stop(plugin, how).await?;
-        let report = plugin.details().last_stop.as_ref().map(views::stop_report).unwrap_or_default();
+        // Without a process there was no stop to report.
+        let stopped = plugin.details().last_stop.filter(|stop| before.as_ref() != Some(stop));
+        let report = stopped.as_ref().map(views::stop_report).unwrap_or_default();
         Ok(Response::new(wire::StopPluginResponse { plugin: self.status(plugin), report: Some(report), unguarded }))
     }
 
@@ -260,8 +264,10 @@ impl AdminService for AdminApi {
         request: Request<wire::RestartPluginRequest>,
     ) -> Result<Response<wire::RestartPluginResponse>, Status> {
         let plugin = self.core.plugin(&request.get_ref().plugin_id)?;
+        let before = plugin.details().last_stop;
         self.core.restart(plugin).await?;
-        let report = plugin.details().last_stop.as_ref().map(views::stop_report);
+        let stopped = plugin.details().last_stop.filter(|stop| before.as_ref() != Some(stop));
+        let report = stopped.as_ref().map(views::stop_report);
         Ok(Response::new(wire::RestartPluginResponse { plugin: self.status(plugin), report }))
     }
 
@@ -292,41 +298,8 @@ impl AdminService for AdminApi {
             lines => lines.min(MAX_LINES),
         };
         let (sender, receiver) = mpsc::channel(16);
-        for plugin in plugins {
-            let (sender, generation, follow) = (sender.clone(), request.generation, request.follow);
-            let stopping = self.core.stop_asked.clone();
-            self.core.shared.tasks.spawn(async move {
-                let logs = Arc::clone(&plugin.view.logs);
-                let mut changes = logs.changes();
-                let mut from = logs.newest(u64::from(wanted));
-                let mut dropped = logs.dropped();
-                loop {
-                    changes.mark_unchanged();
-                    let read = logs.read(from, LINES_A_MESSAGE);
-                    from = read.next;
-                    let of_it = |line: &&Line| generation == 0 || line.generation.0 == generation;
-                    let lines: Vec<_> = read.lines.iter().filter(of_it).map(|line| log_line(&plugin, line)).collect();
-                    let lost = read.lost + logs.dropped() - std::mem::replace(&mut dropped, logs.dropped());
-                    if !lines.is_empty() || lost > 0 {
-                        let response = wire::TailLogsResponse { lines, dropped: lost };
-                        if sender.send(Ok(response)).await.is_err() {
-                            return;
-                        }
-                    }
-                    if read.lines.len() == LINES_A_MESSAGE {
-                        continue;
-                    }
-                    if !follow {
-                        return;
-                    }
-                    tokio::select! {
-                        changed = changes.changed() => if changed.is_err() { return },
-                        () = sender.closed() => return,
-                        () = stopping.cancelled() => return,
-                    }
-                }
-            });
-        }
+        let stopping = self.core.stop_asked.clone();
+        self.core.shared.tasks.spawn(tail(plugins, request, wanted as usize, sender, stopping));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -376,8 +349,7 @@ impl AdminService for AdminApi {
         }
         let absent = || {
             let why = dispatch::why_absent(&plugin.view);
-            Failure::new(ErrorReason::PluginAbsent, format!("`{}` {why}", request.plugin_id))
-                .meta("plugin_id", &request.plugin_id)
+            super::core::absent(plugin, format!("`{}` {why}", request.plugin_id))
         };
         let session = plugin.view.serving().ok_or_else(absent)?;
         let handlers = &session.registration.handlers;
@@ -398,7 +370,6 @@ impl AdminService for AdminApi {
         } else {
             request.tool_name.clone()
         };
-        let bytes = request.event_json.len() + request.context_json.len();
         let invocation = plugin_wire::Invocation {
             handler_id: handlers[index].id.clone(),
             canary: request.canary,
@@ -412,7 +383,7 @@ impl AdminService for AdminApi {
             })),
             ..Default::default()
         };
-        let ask = Ask { handler: index, deadline: started + handlers[index].timeout, invocation, bytes };
+        let ask = Ask { handler: index, deadline: started + handlers[index].timeout, invocation };
         let answer = session.invoke(ask).await;
         let result = match &answer {
             Ok(plugin_wire::invocation_result::Outcome::Hook(result)) => Some(result.clone()),
@@ -444,7 +415,11 @@ impl AdminService for AdminApi {
             };
             for (index, handler) in session.registration.handlers.iter().enumerate() {
                 if handler.hook.is_guard() {
-                    let asking = canary::try_one(&session, index).await;
+                    let mut asking = canary::try_one(&session, index).await;
+                    if asking.answered && asking.fared == types::HandlerOutcome::Error {
+                        // It did answer, and such an answer stops a call.
+                        asking.fared = types::HandlerOutcome::Deny;
+                    }
                     reports.push(report(plugin, &handler.id, &asking));
                 }
             }
@@ -517,8 +492,74 @@ fn report(plugin: &Plugin, handler: &str, asking: &Asking) -> types::HandlerRepo
         outcome: asking.fared as i32,
         elapsed: Some(duration(asking.elapsed)),
         message: text::clean(&asking.message, 500),
-        plugin_state: if asking.fared == types::HandlerOutcome::Absent { plugin.view.status().state as i32 } else { 0 },
+        plugin_state: if asking.fared == types::HandlerOutcome::Absent {
+            dispatch::absent_state(&plugin.view) as i32
+        } else {
+            0
+        },
         ..Default::default()
+    }
+}
+
+type LogSender = mpsc::Sender<Result<wire::TailLogsResponse, Status>>;
+
+/// Sends what the rings hold, in order of time, then, if asked, what comes.
+async fn tail(
+    plugins: Vec<Plugin>,
+    request: wire::TailLogsRequest,
+    wanted: usize,
+    sender: LogSender,
+    stopping: tokio_util::sync::CancellationToken,
+) {
+    let generation = request.generation;
+    let mut cursors = Vec::new();
+    let mut held: Vec<(std::time::SystemTime, wire::tail_logs_response::Line)> = Vec::new();
+    for plugin in &plugins {
+        let logs = &plugin.view.logs;
+        let read = logs.read(logs.newest(wanted as u64), wanted);
+        let of_it = |line: &&Line| generation == 0 || line.generation.0 == generation;
+        held.extend(read.lines.iter().filter(of_it).map(|line| (line.at, log_line(plugin, line))));
+        cursors.push((read.next, logs.dropped()));
+    }
+    held.sort_by_key(|(at, _)| *at);
+    let lines: Vec<_> = held.split_off(held.len().saturating_sub(wanted)).into_iter().map(|(_, line)| line).collect();
+    for lines in lines.chunks(LINES_A_MESSAGE) {
+        let response = wire::TailLogsResponse { lines: lines.to_vec(), dropped: 0 };
+        if sender.send(Ok(response)).await.is_err() {
+            return;
+        }
+    }
+    if !request.follow {
+        return;
+    }
+    let follows = plugins.iter().zip(cursors).map(|(plugin, cursor)| follow(plugin, cursor, generation, &sender));
+    tokio::select! {
+        _ = futures_util::future::join_all(follows) => {}
+        () = sender.closed() => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+/// Sends what comes into one ring, from a place on.
+async fn follow(plugin: &Plugin, (mut from, mut dropped): (u64, u64), generation: u64, sender: &LogSender) {
+    let logs = &plugin.view.logs;
+    let mut changes = logs.changes();
+    loop {
+        changes.mark_unchanged();
+        let read = logs.read(from, LINES_A_MESSAGE);
+        from = read.next;
+        let of_it = |line: &&Line| generation == 0 || line.generation.0 == generation;
+        let lines: Vec<_> = read.lines.iter().filter(of_it).map(|line| log_line(plugin, line)).collect();
+        let lost = read.lost + logs.dropped() - std::mem::replace(&mut dropped, logs.dropped());
+        if !lines.is_empty() || lost > 0 {
+            let response = wire::TailLogsResponse { lines, dropped: lost };
+            if sender.send(Ok(response)).await.is_err() {
+                return;
+            }
+        }
+        if read.lines.len() < LINES_A_MESSAGE && changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 

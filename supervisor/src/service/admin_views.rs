@@ -37,7 +37,7 @@ pub(crate) fn status(core: &Core, plugin: &Plugin) -> wire::PluginStatus {
         tier: super::wire::tier(tier) as i32,
         state: status.state as i32,
         state_since: Some(timestamp(status.since)),
-        message: super::text::clean(&status.message, 500),
+        message: crate::domain::text::clean(&status.message, 500),
         generation: status.generation.0,
         pid: status.pid,
         retry_after: status.next_start.map(|at| duration(at.saturating_duration_since(now))),
@@ -205,10 +205,13 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
             "OUTRIGGER_TOKEN",
             "PATH",
             "TMPDIR",
-            "TZ",
         ];
         response.environment_names =
             fixed.iter().map(|name| (*name).to_owned()).chain(spec.environment.keys().cloned()).collect();
+        // The only one that is passed on, where there is one.
+        if std::env::var_os("TZ").is_some() {
+            response.environment_names.push("TZ".to_owned());
+        }
         response.environment_names.sort();
         response.environment_names.dedup();
     }
@@ -223,7 +226,8 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
             });
         }
     }
-    for (hook, id, counts) in plugin.view.handlers() {
+    // Without an id are counted the calls that met nobody.
+    for (hook, id, counts) in plugin.view.handlers().into_iter().filter(|(_, id, _)| !id.is_empty()) {
         response.handlers.push(stats(&id, super::wire::hook(hook), counts, session.as_deref()));
     }
     for protection in &details.protections {
@@ -301,7 +305,8 @@ pub(crate) fn failure(record: &FailureRecord) -> wire::explain_plugin_response::
         generation: record.generation.0,
         phase: phase as i32,
         cause: cause as i32,
-        message: super::text::clean(&format!("{}: {}", record.cause, record.message), 2000),
+        message: record.message.clone(),
+        cause_name: record.cause.clone(),
         exit_status: number("exited with status "),
         signal: number("was ended by signal ").map_or(0, i32::unsigned_abs),
         stderr_tail: record.stderr_tail.clone(),

@@ -7,6 +7,13 @@ use tokio::time::Instant;
 /// Failures in a row that open it (architecture §8).
 const FAILURES: u32 = 5;
 
+/// Leave to ask a handler once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pass {
+    /// It is the one call that tries an open breaker.
+    trying: bool,
+}
+
 /// The state of one handler's breaker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Breaker {
@@ -19,14 +26,14 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    /// Whether the handler may be asked. When the time is over one call may, to see.
-    pub(crate) fn admit(&mut self, now: Instant) -> bool {
+    /// Leave to ask the handler. When the time is over one call has it, to see.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<Pass> {
         match self.open_until {
-            None => true,
-            Some(until) if now < until || self.trying => false,
+            None => Some(Pass { trying: false }),
+            Some(until) if now < until || self.trying => None,
             Some(_) => {
                 self.trying = true;
-                true
+                Some(Pass { trying: true })
             }
         }
     }
@@ -37,21 +44,29 @@ impl Breaker {
     }
 
     /// It failed or did not answer in time. Returns for how long the breaker opened, if it did.
-    pub(crate) fn failure(&mut self, now: Instant, first: Duration, longest: Duration) -> Option<Duration> {
-        self.failures += 1;
-        let tried = std::mem::take(&mut self.trying);
+    pub(crate) fn failure(
+        &mut self,
+        pass: Option<Pass>,
+        now: Instant,
+        first: Duration,
+        longest: Duration,
+    ) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
+        let tried = pass.is_some_and(|pass| pass.trying) && std::mem::take(&mut self.trying);
         if !tried && (self.failures < FAILURES || self.open_until.is_some()) {
             return None;
         }
         let open = first.saturating_mul(1 << self.opened.min(16)).min(longest);
-        self.opened += 1;
+        self.opened = self.opened.saturating_add(1);
         self.open_until = Some(now + open);
         Some(open)
     }
 
     /// The call that tried it has no outcome of its own (it was cancelled, or never sent).
-    pub(crate) fn abandon(&mut self) {
-        self.trying = false;
+    pub(crate) fn abandon(&mut self, pass: Pass) {
+        if pass.trying {
+            self.trying = false;
+        }
     }
 
     /// It is open now.
@@ -72,19 +87,22 @@ mod tests {
         let mut breaker = Breaker::default();
         let now = Instant::now();
         for _ in 0..4 {
-            assert!(breaker.admit(now));
-            assert_eq!(breaker.failure(now, FIRST, LONGEST), None);
+            let pass = breaker.admit(now);
+            assert!(pass.is_some());
+            assert_eq!(breaker.failure(pass, now, FIRST, LONGEST), None);
         }
-        assert_eq!(breaker.failure(now, FIRST, LONGEST), Some(FIRST));
-        assert!(!breaker.admit(now) && breaker.is_open(now));
+        let pass = breaker.admit(now);
+        assert_eq!(breaker.failure(pass, now, FIRST, LONGEST), Some(FIRST));
+        assert!(breaker.admit(now).is_none() && breaker.is_open(now));
         let later = now + FIRST;
-        assert!(breaker.admit(later));
-        assert!(!breaker.admit(later), "only one call tries");
-        assert_eq!(breaker.failure(later, FIRST, LONGEST), Some(FIRST * 2));
+        let trying = breaker.admit(later);
+        assert!(trying.is_some());
+        assert!(breaker.admit(later).is_none(), "only one call tries");
+        assert_eq!(breaker.failure(trying, later, FIRST, LONGEST), Some(FIRST * 2));
         let much_later = later + FIRST * 2;
-        assert!(breaker.admit(much_later));
+        assert!(breaker.admit(much_later).is_some());
         breaker.success();
-        assert!(breaker.admit(much_later) && !breaker.is_open(much_later));
+        assert!(breaker.admit(much_later).is_some() && !breaker.is_open(much_later));
     }
 
     #[test]
@@ -93,8 +111,8 @@ mod tests {
         let mut now = Instant::now();
         let mut open = None;
         for _ in 0..40 {
-            if breaker.admit(now) {
-                open = breaker.failure(now, FIRST, LONGEST).or(open);
+            if let pass @ Some(_) = breaker.admit(now) {
+                open = breaker.failure(pass, now, FIRST, LONGEST).or(open);
             }
             now += LONGEST;
         }
@@ -106,10 +124,11 @@ mod tests {
         let mut breaker = Breaker::default();
         let now = Instant::now();
         for _ in 0..5 {
-            breaker.failure(now, FIRST, LONGEST);
+            let pass = breaker.admit(now);
+            breaker.failure(pass, now, FIRST, LONGEST);
         }
-        assert!(breaker.admit(now + FIRST));
-        breaker.abandon();
-        assert!(breaker.admit(now + FIRST));
+        let trying = breaker.admit(now + FIRST).expect("its time is over");
+        breaker.abandon(trying);
+        assert!(breaker.admit(now + FIRST).is_some());
     }
 }

@@ -23,7 +23,7 @@ use tonic::body::Body;
 use tower::Service as _;
 
 use super::conversation::{End, LINGER, MAX_HOST_MESSAGE, MAX_SESSION_MESSAGE};
-use super::launch_state::{ConnectionState, LaunchState, Phase};
+use super::launch_state::{ConnectionState, LaunchState};
 use super::plugin_service::{HostCalls, SessionServer};
 use super::status::Failure;
 use crate::domain::launch::Connection;
@@ -66,7 +66,7 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
         tracing::warn!(plugin = %launch.spec.id, pid = peer.pid, "refused a connection: {MAX_STRANGERS} wait already");
         return;
     }
-    let state = Arc::new(ConnectionState::default());
+    let state = Arc::new(ConnectionState::new(accepted + launch.settings.hello));
     let calls = Calls::new(&launch, &state, &tasks);
     let mut builder = hyper::server::conn::http2::Builder::new(Tracked(tasks));
     builder
@@ -82,7 +82,8 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
     let closing = launch.closing.clone();
     let cancelled = closing.cancelled();
     tokio::pin!(cancelled);
-    let hello = tokio::time::sleep_until(accepted + launch.settings.hello);
+    // The stream is told first, and a moment is left for that to arrive.
+    let hello = tokio::time::sleep_until(state.hello_by + LINGER);
     tokio::pin!(hello);
     let mut stranger = true;
     let mut gone = false;
@@ -127,9 +128,11 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
     }
     if stranger {
         launch.strangers.fetch_sub(1, Ordering::Relaxed);
-    } else if state.carries_session.load(Ordering::Relaxed) {
+    }
+    // It may have been admitted and ended before this loop saw the first.
+    if state.carries_session.load(Ordering::Relaxed) {
         launch.session_ended(End::Closed);
-    } else {
+    } else if state.admitted.load(Ordering::Relaxed) {
         launch.further.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -218,9 +221,4 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
 /// Reads a request to its end; the metered connection bounds how much that is.
 async fn discard(mut body: Incoming) {
     while let Some(Ok(_)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {}
-}
-
-/// A phase in which writes are taken.
-pub(crate) fn is_registered(phase: &Phase) -> bool {
-    matches!(phase, Phase::Registered(_))
 }

@@ -164,11 +164,11 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
                 let mut service = served.health.clone();
                 Box::pin(async move { service.call(request).await })
             }
-            _ if path.starts_with(REFLECTION) => match reflection().build_v1() {
+            _ if path.starts_with(REFLECTION) => match reflection(&served.face).build_v1() {
                 Ok(mut service) => Box::pin(async move { service.call(request).await }),
                 Err(error) => unavailable(&error.to_string()),
             },
-            _ if path.starts_with(REFLECTION_ALPHA) => match reflection().build_v1alpha() {
+            _ if path.starts_with(REFLECTION_ALPHA) => match reflection(&served.face).build_v1alpha() {
                 Ok(mut service) => Box::pin(async move { service.call(request).await }),
                 Err(error) => unavailable(&error.to_string()),
             },
@@ -185,8 +185,15 @@ fn unavailable(why: &str) -> Boxed {
     Box::pin(std::future::ready(Ok(status.into_http())))
 }
 
-fn reflection() -> tonic_reflection::server::Builder<'static> {
+/// Describes what this socket serves; the descriptors hold the types of all packages.
+fn reflection(face: &Face) -> tonic_reflection::server::Builder<'static> {
+    let service = match face {
+        Face::Runtime(_) => RUNTIME,
+        Face::Admin(_) => ADMIN,
+    };
     tonic_reflection::server::Builder::configure()
+        .with_service_name(service.trim_matches('/'))
+        .with_service_name(HEALTH.trim_matches('/'))
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }

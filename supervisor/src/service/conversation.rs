@@ -10,14 +10,14 @@ use std::time::Duration;
 use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::types::v1::{self as types, ErrorReason};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tonic::{Status, Streaming};
 
 use super::launch_state::{ConnectionState, LaunchState};
 use super::registration;
 use super::session::{Answered, OUTBOX, Session};
 use super::status::Failure;
-use super::text;
+use crate::domain::text;
 
 /// Versions of the plugin protocol this supervisor speaks.
 pub(crate) const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
@@ -39,9 +39,9 @@ pub(crate) enum End {
     /// A message was over its bound or no protobuf.
     Frame(String),
     /// An item that had to be accepted was refused.
-    Refused(String),
-    /// No common protocol version.
-    Version(String),
+    Refused(Box<wire::Verdict>),
+    /// No common protocol version: those the plugin speaks, first and last.
+    Version(u32, u32),
     /// The plugin gave up.
     Fatal {
         /// Why.
@@ -104,7 +104,7 @@ async fn open(
     inbound: &mut Streaming<wire::SessionRequest>,
     out: &Outbox,
 ) -> Result<Arc<Session>, Opening> {
-    let first = match timeout_at(Instant::now() + launch.settings.hello, inbound.message()).await {
+    let first = match timeout_at(connection.hello_by, inbound.message()).await {
         Err(_) => {
             let status = Status::deadline_exceeded(format!("no hello within {:?}", launch.settings.hello));
             return Err(Opening::NotWelcome(status));
@@ -139,16 +139,13 @@ async fn open(
         Some(wire::session_request::Control::Fatal(fatal)) => return Err(Opening::Ended(fatal_end(&fatal))),
         _ => return Err(Opening::Ended(End::Violation("sent something else than register after welcome".to_owned()))),
     };
-    let registration = registration::check(&register, &launch.spec).map_err(|registration::Refused(verdict)| {
-        let why = format!("`{}` must be accepted and is refused: {}", verdict.id, verdict.message);
-        Opening::Ended(End::Refused(why))
-    })?;
+    let registration = registration::check(&register, &launch.spec)
+        .map_err(|registration::Refused(verdict)| Opening::Ended(End::Refused(verdict)))?;
     let registered = wire::Registered {
         verdicts: registration.verdicts.clone(),
         unserved_guards: registration.unserved.iter().map(super::wire::guard).collect(),
     };
     let session = Session::new(
-        launch.spec.id.clone(),
         launch.generation,
         registration,
         usize::try_from(max_receive_bytes).unwrap_or(usize::MAX),
@@ -158,7 +155,10 @@ async fn open(
     if !session.push(wire::SessionResponse { control, ..Default::default() }) {
         return Err(Opening::Ended(End::Closed));
     }
-    launch.registered(Arc::clone(&session));
+    if !launch.registered(Arc::clone(&session)) {
+        session.end("its launch has ended");
+        return Err(Opening::Ended(End::Closed));
+    }
     Ok(session)
 }
 
@@ -170,13 +170,7 @@ fn check_hello(launch: &LaunchState, hello: &wire::Hello) -> Result<(u32, u64), 
         return Err(End::Violation(format!("hello names the protocol versions {} to {}", range.min, range.max)));
     }
     if range.max < *PROTOCOL.start() || range.min > *PROTOCOL.end() {
-        return Err(End::Version(format!(
-            "the plugin speaks protocol versions {} to {}, this supervisor {} to {}",
-            range.min,
-            range.max,
-            PROTOCOL.start(),
-            PROTOCOL.end()
-        )));
+        return Err(End::Version(range.min, range.max));
     }
     if hello.features.len() > 64 {
         return Err(End::Violation(format!("hello names {} features, at most 64", hello.features.len())));
@@ -289,14 +283,37 @@ fn fatal_end(fatal: &wire::Fatal) -> End {
 }
 
 impl End {
+    /// What was wrong. `None`: the peer ended it.
+    pub(crate) fn why(&self) -> Option<String> {
+        match self {
+            Self::Closed | Self::DialerGone => None,
+            Self::Violation(why) | Self::Frame(why) => Some(why.clone()),
+            Self::Refused(verdict) => {
+                Some(format!("`{}` must be accepted and is refused: {}", verdict.id, verdict.message))
+            }
+            Self::Version(min, max) => Some(format!(
+                "the plugin speaks protocol versions {min} to {max}, this supervisor {} to {}",
+                PROTOCOL.start(),
+                PROTOCOL.end()
+            )),
+            Self::Fatal { message, .. } => Some(format!("fatal: {message}")),
+        }
+    }
+
     /// The status the stream ends with. `None`: the peer ended it.
     fn status(&self) -> Option<Status> {
+        let why = self.why().unwrap_or_default();
         let failure = match self {
             Self::Closed | Self::DialerGone | Self::Fatal { .. } => return None,
-            Self::Violation(why) => Failure::new(ErrorReason::ProtocolViolation, why),
-            Self::Frame(why) => Failure::new(ErrorReason::ProtocolViolation, why).meta("rule", "message"),
-            Self::Refused(why) => Failure::new(ErrorReason::RegistrationRefused, why),
-            Self::Version(why) => Failure::new(ErrorReason::ProtocolUnsupported, why)
+            Self::Violation(_) => Failure::new(ErrorReason::ProtocolViolation, why),
+            Self::Frame(_) => Failure::new(ErrorReason::ProtocolViolation, why).meta("rule", "message"),
+            Self::Refused(verdict) => Failure::new(ErrorReason::RegistrationRefused, why)
+                .meta("kind", verdict.kind().as_str_name().trim_start_matches("ITEM_KIND_"))
+                .meta("id", &verdict.id)
+                .meta("reason", verdict.reason().as_str_name().trim_start_matches("VERDICT_REASON_")),
+            Self::Version(min, max) => Failure::new(ErrorReason::ProtocolUnsupported, why)
+                .meta("peer_min", min.to_string())
+                .meta("peer_max", max.to_string())
                 .meta("supervisor_min", PROTOCOL.start().to_string())
                 .meta("supervisor_max", PROTOCOL.end().to_string()),
         };

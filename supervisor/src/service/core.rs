@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use outrigger_proto::types::v1::{ErrorReason, PluginState};
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Plugin, Request, SIGKILL_STEP, Shared};
+use super::actor::{Plugin, Request, Shared};
 use super::runtimes::Runtimes;
 use super::status::Failure;
 use super::view::state_name;
@@ -96,12 +96,17 @@ impl Core {
         Ok(entry)
     }
 
-    /// Stops a plugin and waits until nothing of it runs.
+    /// Stops a plugin and waits until nothing of it runs, or until somebody else has started it again.
     pub(crate) async fn stop(&self, plugin: &Plugin, how: StopHow) -> Result<(), Failure> {
         let mut watch = plugin.view.watch();
         plugin.request(Request::Stop { how }).await.map_err(|refusal| refused(plugin, refusal))?;
-        let stopped = watch.wait_for(|status| status.state == PluginState::Stopped).await;
-        stopped.map(|_| ()).map_err(|_| stopping())
+        // It drains, or is stopped already, before the request is answered.
+        let left = watch.wait_for(|status| status.state != PluginState::Draining).await;
+        match left.map(|status| status.state) {
+            Ok(PluginState::Stopped) => Ok(()),
+            Ok(_) => Err(overtaken(plugin, "was started again meanwhile")),
+            Err(_) => Err(stopping()),
+        }
     }
 
     /// Guards of a plugin that deny now, or would while it is absent.
@@ -122,28 +127,22 @@ impl Core {
 
     /// Stops every plugin side by side; the names of those that had to be killed.
     pub(crate) async fn stop_all(&self, limit: Duration) -> Vec<String> {
-        let last = |plugin: &Plugin| plugin.details().last_stop.map(|stop| (stop.generation, stop.step));
-        // What an operator stopped long before is no matter of this stop.
-        let before: Vec<_> = self.plugins.values().map(last).collect();
-        let stops = self.plugins.values().map(|plugin| async move {
-            let how = StopHow::Drain(None);
-            // One that has ended already needs no asking.
-            let _ = plugin.request(Request::Shutdown { how }).await;
-        });
-        futures_util::future::join_all(stops).await;
-        if tokio::time::timeout(limit, self.all_closed()).await.is_err() {
-            let kills = self.plugins.values().map(|plugin| async move {
-                let how = StopHow::Kill;
-                let _ = plugin.request(Request::Shutdown { how }).await;
-            });
-            futures_util::future::join_all(kills).await;
-            let _ = tokio::time::timeout(self.shared.settings.empty, self.all_closed()).await;
+        let before: Vec<_> = self.plugins.values().map(|plugin| plugin.details().last_stop).collect();
+        // Asking has its limit, too: a task may wait for a disk that hangs.
+        if tokio::time::timeout(limit, self.shut_down(StopHow::Drain(None))).await.is_err() {
+            let _ = tokio::time::timeout(self.shared.settings.empty, self.shut_down(StopHow::Kill)).await;
         }
-        let killed = self.plugins.values().zip(before).filter(|(plugin, before)| {
-            let now = last(plugin);
-            now != *before && now.is_some_and(|(_, step)| step >= SIGKILL_STEP)
-        });
-        killed.map(|(plugin, _)| plugin.view.id.to_string()).collect()
+        let now =
+            self.plugins.values().zip(before).map(|(plugin, before)| (plugin, before, plugin.details().last_stop));
+        let killed = now.filter(|(_, before, now)| before != now && now.as_ref().is_some_and(|stop| stop.step >= 4));
+        killed.map(|(plugin, ..)| plugin.view.id.to_string()).collect()
+    }
+
+    async fn shut_down(&self, how: StopHow) {
+        // One that has ended already needs no asking.
+        let asked = self.plugins.values().map(|plugin| plugin.request(Request::Shutdown { how }));
+        futures_util::future::join_all(asked).await;
+        self.all_closed().await;
     }
 }
 
@@ -185,6 +184,9 @@ impl<'a> Before<'a> {
             if status.state == PluginState::Ready && will_do(status.generation) {
                 return Ok(());
             }
+            if status.state == PluginState::Stopped {
+                return Err(overtaken(self.plugin, "was stopped meanwhile"));
+            }
             if next_failures > self.next_failures || (ended && failures > self.failures) {
                 return Err(failure(self.plugin));
             }
@@ -194,6 +196,13 @@ impl<'a> Before<'a> {
             }
         }
     }
+}
+
+/// Another control of the same plugin came after this one.
+fn overtaken(plugin: &Plugin, what: &str) -> Failure {
+    let id = plugin.view.id.as_str();
+    let failure = Failure::new(ErrorReason::StateNotAllowed, format!("`{id}` {what}")).meta("plugin_id", id);
+    failure.meta("state", state_name(plugin.view.status().state))
 }
 
 fn stopping() -> Failure {
@@ -214,13 +223,28 @@ fn refused(plugin: &Plugin, refusal: Refusal) -> Failure {
 
 /// The last failure of a plugin, as the answer of a control that waited for it to serve.
 fn failure(plugin: &Plugin) -> Failure {
-    let (status, details) = (plugin.view.status(), plugin.details());
+    let details = plugin.details();
     let id = plugin.view.id.as_str();
-    let last = details.failures.last();
-    Failure::new(ErrorReason::PluginAbsent, format!("`{id}` failed: {}", details.last_failure))
-        .meta("plugin_id", id)
-        .meta("state", state_name(status.state))
-        .meta("phase", last.map_or("", |last| last.phase.as_str()))
-        .meta("exit", last.map_or("", |last| last.exit.as_str()))
-        .help(&format!("outrigger why {id}"))
+    let mut failure = absent(plugin, format!("`{id}` failed: {}", details.last_failure));
+    if let Some(last) = details.failures.last() {
+        for (key, value) in
+            [("phase", &last.phase), ("exit", &last.exit)].into_iter().filter(|(_, value)| !value.is_empty())
+        {
+            failure = failure.meta(key, value);
+        }
+    }
+    failure.help(&format!("outrigger why {id}"))
+}
+
+/// A plugin that does not serve, with its state and, unless it is quarantined, when to try again.
+pub(crate) fn absent(plugin: &Plugin, message: String) -> Failure {
+    let status = plugin.view.status();
+    let failure = Failure::new(ErrorReason::PluginAbsent, message)
+        .meta("plugin_id", plugin.view.id.as_str())
+        .meta("state", state_name(status.state));
+    match (status.state, status.next_start) {
+        (PluginState::Quarantined | PluginState::Stopped, _) => failure,
+        (_, Some(at)) => failure.retry(at.saturating_duration_since(tokio::time::Instant::now())),
+        (_, None) => failure.retry(Duration::from_secs(1)),
+    }
 }

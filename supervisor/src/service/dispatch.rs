@@ -1,9 +1,9 @@
 //! Calls a hook: who is asked, in which order, and what their answers come to.
 //!
 //! `before_tool_call` is a gate. First, guards that hold and whose plugin is absent: a call that cannot pass costs nobody
-//! a call. Then handlers in order; the first that blocks, fails, or does not answer in time ends it. Parameters are
-//! merged key by key over the event's; guards that allowed before a later handler changed them are asked once more about
-//! what will run. No lock is held while a plugin is asked.
+//! a call. Then handlers in order, each about the event as it came; the first that blocks, fails, or does not answer in
+//! time ends it. Parameters are merged key by key over the event's; whoever allowed something else than what will run,
+//! before or after it was changed, is asked once more. No lock is held while a plugin is asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use outrigger_proto::types::v1 as types;
 use outrigger_proto::types::v1::HandlerOutcome as Fared;
 use tokio::time::Instant;
 
+use super::breaker::Pass;
+use super::invocation::MAX_PAYLOAD;
 use super::registry::{Asked, Registry, Snapshot};
 use super::session::{Ask, InvokeError, Session};
 use super::tool_gate::{self, Decided};
@@ -73,16 +75,28 @@ pub(crate) struct Outcome {
 /// How asking one handler came out.
 pub(crate) struct Asking {
     pub(crate) fared: Fared,
+    /// The plugin gave an answer of the right form, be it that its handler failed.
+    pub(crate) answered: bool,
     pub(crate) message: String,
     pub(crate) elapsed: Duration,
     pub(crate) decided: Decided,
     pub(crate) result: Option<types::HookResult>,
+    /// What the breaker let pass, where it was asked.
+    pub(crate) pass: Option<Pass>,
 }
 
 impl Asking {
     /// Nobody was there to be asked.
     pub(crate) fn absent(message: String) -> Self {
-        Self { fared: Fared::Absent, message, elapsed: Duration::ZERO, decided: Decided::Pass, result: None }
+        Self {
+            fared: Fared::Absent,
+            answered: false,
+            message,
+            elapsed: Duration::ZERO,
+            decided: Decided::Pass,
+            result: None,
+            pass: None,
+        }
     }
 }
 
@@ -148,14 +162,17 @@ struct Gate<'a> {
 
 impl Gate<'_> {
     /// Asks everybody; `Ok` with the changed parameters, if they were changed.
-    async fn run(&mut self) -> Result<Option<Bytes>, Stop> {
+    async fn run(&mut self) -> Result<Option<Bytes>, Box<Stop>> {
         let Some(table) = self.snapshot.table(self.call.hook) else { return Ok(None) };
         for unserved in &table.unserved {
             if !unserved.tools.matches(&self.call.tool_name) {
                 continue;
             }
-            let message = why_absent(&unserved.part.view);
-            unserved.counts.record(Fared::Absent, Instant::now(), Duration::ZERO);
+            let message = match &unserved.part.session {
+                Some(_) => "serves no handler for this, which it declares to guard".to_owned(),
+                None => why_absent(&unserved.part.view),
+            };
+            unserved.counts.record(None, Fared::Absent, Instant::now(), Duration::ZERO);
             let report = self.report(&unserved.part.view, "", Fared::Absent, Duration::ZERO, &message, false);
             if unserved.on_absent == OnAbsent::Deny {
                 return Err(self.stop(&unserved.part.view, report, &message, None));
@@ -167,8 +184,7 @@ impl Gate<'_> {
             .filter(|asked| asked.session.registration.handlers[asked.index].tools.matches(&self.call.tool_name))
             .collect();
         let mut params: Option<Bytes> = None;
-        // Position after the last handler that changed the parameters, and who allowed before.
-        let mut changed_at = 0;
+        let mut changed_by = Vec::new();
         for (position, one) in asked.iter().enumerate() {
             let event = self.call.event_json.clone();
             let asking = self.ask(one, event, false).await;
@@ -177,13 +193,25 @@ impl Gate<'_> {
                     None => added,
                     Some(before) => tool_gate::merge(&before, &added).unwrap_or(added),
                 });
-                changed_at = position;
+                changed_by.push(position);
             }
         }
         let Some(params) = params else { return Ok(None) };
-        // What the handlers changed is merged over what the event had; that is what runs.
+        // What the handlers changed is merged over what the event had; that is what runs. Every handler was asked about
+        // the event's own parameters, so each is asked again, but the one whose change alone made them what they are.
         let (event, merged) = tool_gate::with_params(&self.call.event_json, &params);
-        for one in &asked[..changed_at] {
+        if event.len() > MAX_PAYLOAD
+            && let Some(last) = changed_by.last().map(|position| asked[*position])
+        {
+            let message = format!("made the call {} bytes long, at most {MAX_PAYLOAD} can be passed on", event.len());
+            let (view, id) = (&last.part.view, &last.session.registration.handlers[last.index].id);
+            let report = self.report(view, id, Fared::Error, Duration::ZERO, &message, false);
+            return Err(self.stop(view, report, &message, None));
+        }
+        for (position, one) in asked.iter().enumerate() {
+            if changed_by == [position] {
+                continue;
+            }
             let asking = self.ask(one, event.clone(), true).await;
             self.rechecked += 1;
             self.judge(one, asking, true)?;
@@ -192,11 +220,11 @@ impl Gate<'_> {
     }
 
     /// Counts and reports one handler's answer; `Err` where it ends the call.
-    fn judge(&mut self, one: &Asked, asking: Asking, recheck: bool) -> Result<Option<Bytes>, Stop> {
+    fn judge(&mut self, one: &Asked, asking: Asking, recheck: bool) -> Result<Option<Bytes>, Box<Stop>> {
         let view = &one.part.view;
         let id = &one.session.registration.handlers[one.index].id;
         let now = Instant::now();
-        if let Some(open) = one.counts.record(asking.fared, now, asking.elapsed) {
+        if let Some(open) = one.counts.record(asking.pass, asking.fared, now, asking.elapsed) {
             let text = format!("the breaker of handler `{id}` opened for {open:.1?}");
             tracing::warn!(plugin = %view.id, handler = id, "{text}");
             view.logs.say(std::time::SystemTime::now(), one.session.generation, "warn", text);
@@ -221,13 +249,13 @@ impl Gate<'_> {
         report: types::HandlerReport,
         message: &str,
         result: Option<types::HookResult>,
-    ) -> Stop {
+    ) -> Box<Stop> {
         view.denied();
         let mut reason = format!("{}: {message}", view.id);
         if reason.chars().count() > 2200 {
             reason = reason.chars().take(2200).collect();
         }
-        Stop { reason, report, result }
+        Box::new(Stop { reason, report, result })
     }
 
     fn report(
@@ -244,10 +272,10 @@ impl Gate<'_> {
             handler_id: handler.to_owned(),
             outcome: fared as i32,
             elapsed: Some(super::wire::duration(elapsed)),
-            message: super::text::clean(message, 500),
+            message: crate::domain::text::clean(message, 500),
             tool_policy: false,
             recheck,
-            plugin_state: if fared == Fared::Absent { view.status().state as i32 } else { 0 },
+            plugin_state: if fared == Fared::Absent { absent_state(view) as i32 } else { 0 },
         };
         if self.call.report_handlers {
             self.reports.push(report.clone());
@@ -259,23 +287,18 @@ impl Gate<'_> {
     async fn ask(&self, one: &Asked, event_json: Bytes, recheck: bool) -> Asking {
         let started = Instant::now();
         let absent = Asking::absent;
-        if !one.counts.admit(started) {
+        let Some(pass) = one.counts.admit(started) else {
             return absent("is not asked: the breaker of its handler is open".to_owned());
-        }
-        let admitted = Admitted { one, settled: false };
+        };
+        let admitted = Admitted { one, pass, settled: false };
         let first = &one.session.registration.handlers[one.index];
         let mut session = Arc::clone(&one.session);
         let mut index = one.index;
         for _ in 0..PASSES {
             let deadline = started + session.registration.handlers[index].timeout;
             let deadline = self.call.deadline.map_or(deadline, |own| own.min(deadline));
-            let bytes = event_json.len() + self.call.context_json.len();
-            let ask = Ask {
-                handler: index,
-                deadline,
-                invocation: self.invocation(&session, index, &event_json, recheck),
-                bytes,
-            };
+            let ask =
+                Ask { handler: index, deadline, invocation: self.invocation(&session, index, &event_json, recheck) };
             match session.invoke(ask).await {
                 Err(InvokeError::NotServing) => {
                     // Nothing was sent. Another generation may serve by now.
@@ -284,7 +307,10 @@ impl Gate<'_> {
                     else {
                         return absent(why_absent(&one.part.view));
                     };
-                    let Some(found) = current.registration.handler(self.call.hook, &first.id) else {
+                    let found = current.registration.handler(self.call.hook, &first.id);
+                    let matches =
+                        |index: &usize| current.registration.handlers[*index].tools.matches(&self.call.tool_name);
+                    let Some(found) = found.filter(matches) else {
                         return absent(format!("its generation {} does not serve this guard", current.generation));
                     };
                     (session, index) = (current, found);
@@ -329,20 +355,21 @@ impl Gate<'_> {
 /// A call the breaker let pass; says so if it comes to nothing.
 struct Admitted<'a> {
     one: &'a Asked,
+    pass: Pass,
     settled: bool,
 }
 
 impl Admitted<'_> {
     fn settle(mut self, asking: Asking) -> Asking {
         self.settled = true;
-        asking
+        Asking { pass: Some(self.pass), ..asking }
     }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.one.counts.abandon();
+            self.one.counts.abandon(self.pass);
         }
     }
 }
@@ -356,7 +383,10 @@ pub(crate) fn outcome(
 ) -> Asking {
     let elapsed = started.elapsed();
     let handler = &session.registration.handlers[index];
-    let asking = |fared, message: String, decided, result| Asking { fared, message, elapsed, decided, result };
+    let asking = |fared, message: String, decided, result| {
+        let answered = matches!(fared, Fared::Allow | Fared::Deny);
+        Asking { fared, answered, message, elapsed, decided, result, pass: None }
+    };
     let error = |message: String| asking(Fared::Error, message, Decided::Pass, None);
     let invalid = |message: &str| {
         session.notice(wire::NoticeKind::ResultInvalid, 0, &handler.id, message.to_owned());
@@ -366,13 +396,17 @@ pub(crate) fn outcome(
     match result {
         Ok(Answer::Declined(_) | Answer::Completed(_)) => asking(Fared::Allow, String::new(), Decided::Pass, None),
         Ok(Answer::Failed(failed)) => {
-            let words = super::text::clean(&failed.message, 500);
+            let words = crate::domain::text::clean(&failed.message, 500);
             let words =
                 if words.is_empty() { "its handler failed".to_owned() } else { format!("its handler failed: {words}") };
-            error(words)
+            Asking { answered: true, ..error(words) }
         }
         Ok(Answer::Hook(result)) => match tool_gate::decide(&result, &handler.id) {
-            Ok(Decided::Block(reason)) => asking(Fared::Deny, reason.clone(), Decided::Block(reason), Some(result)),
+            Ok(Decided::Block(reason)) => {
+                // Cleaned, and without what this hook has no use for: its size is the plugin's to choose.
+                let block = Some(tool_gate::block(reason.clone()));
+                asking(Fared::Deny, reason.clone(), Decided::Block(reason), block)
+            }
             Ok(decided) => asking(Fared::Allow, String::new(), decided, None),
             Err(why) => invalid(&why),
         },
@@ -389,16 +423,26 @@ pub(crate) fn outcome(
     }
 }
 
-/// The state of a plugin that is not there, in words.
+/// The state of a plugin that is not there. In the moment between its end and the news of it, it waits.
+pub(crate) fn absent_state(view: &View) -> types::PluginState {
+    match view.status().state {
+        types::PluginState::Ready if view.serving().is_none_or(|session| !session.is_accepting()) => {
+            types::PluginState::Waiting
+        }
+        state => state,
+    }
+}
+
+/// The same in words.
 pub(crate) fn why_absent(view: &View) -> String {
     let status = view.status();
-    let state = state_name(status.state);
-    if status.state == types::PluginState::Ready {
-        return match view.serving() {
-            Some(_) => "is ready, but no handler of it serves this guard".to_owned(),
-            // The state follows when the failure is written down.
-            None => "is ready no more: its session has ended".to_owned(),
-        };
+    let state = absent_state(view);
+    if state != status.state {
+        return format!("is {}: it has just ended", state_name(state));
     }
+    if state == types::PluginState::Ready {
+        return "is ready, but no handler of it serves this guard".to_owned();
+    }
+    let state = state_name(state);
     if status.message.is_empty() { format!("is {state}") } else { format!("is {state}: {}", status.message) }
 }

@@ -13,6 +13,8 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt as _};
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1::ErrorReason;
+use prost::Message as _;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status, Streaming};
 
 use super::dispatch::Dispatcher;
@@ -26,6 +28,13 @@ const MAX_CALLS: usize = 1024;
 pub(crate) const MAX_IN_FLIGHT: usize = 1024;
 /// Answers put into one message.
 const MAX_ANSWERS: usize = 64;
+/// A message with so many bytes of answers takes no more. Plugins decide how long answers are: together with one of the
+/// longest it still is below the bound on messages.
+const FULL: usize = 256 * 1024;
+/// Longest answer with reports of all handlers; a longer one goes without. Parameters have 3 MiB at most.
+const MAX_ANSWER: usize = 3 * 1024 * 1024 + 512 * 1024;
+/// Longest id of a decision that is looked at, in bytes; those given have at most 64.
+const MAX_DECISION_ID: usize = 256;
 
 type Running = Pin<Box<dyn Future<Output = (u64, Option<Answered>)> + Send>>;
 
@@ -43,8 +52,11 @@ pub(crate) struct HookStream {
     aborts: HashMap<u64, AbortHandle>,
     answers: Vec<wire::hook_stream_response::Answer>,
     redemptions: Vec<wire::hook_stream_response::Redemption>,
+    /// Size of both.
+    bytes: usize,
     epoch: u64,
     broken: Option<Status>,
+    removed: Pin<Box<WaitForCancellationFutureOwned>>,
     runtime_gone: std::time::Duration,
 }
 
@@ -56,6 +68,7 @@ impl HookStream {
         runtime_gone: std::time::Duration,
     ) -> Self {
         Self {
+            removed: Box::pin(runtime.removed.clone().cancelled_owned()),
             runtime,
             dispatcher,
             inbound: Some(inbound),
@@ -63,6 +76,7 @@ impl HookStream {
             aborts: HashMap::new(),
             answers: Vec::new(),
             redemptions: Vec::new(),
+            bytes: 0,
             epoch: 0,
             broken: None,
             runtime_gone,
@@ -101,26 +115,44 @@ impl HookStream {
             }
         }
         for redemption in message.redemptions {
+            if redemption.decision_id.len() > MAX_DECISION_ID {
+                self.broken = Some(Failure::field("redemptions.decision_id", "wants 1 to 64 characters").into());
+                return;
+            }
             let error = call_error(&super::runtime_service::no_decision(&redemption.decision_id).into());
-            self.redemptions.push(wire::hook_stream_response::Redemption {
+            let redemption = wire::hook_stream_response::Redemption {
                 decision_id: redemption.decision_id,
                 answer: Some(wire::hook_stream_response::redemption::Answer::Error(error)),
-            });
+            };
+            self.bytes += redemption.encoded_len();
+            self.redemptions.push(redemption);
         }
     }
 
     fn fail(&mut self, call_id: u64, status: &Status) {
-        let answer = Some(wire::hook_stream_response::answer::Answer::Error(call_error(status)));
-        self.answers.push(wire::hook_stream_response::Answer { call_id, answer });
+        self.answer(call_id, wire::hook_stream_response::answer::Answer::Error(call_error(status)));
+    }
+
+    fn answer(&mut self, call_id: u64, answer: wire::hook_stream_response::answer::Answer) {
+        let answer = wire::hook_stream_response::Answer { call_id, answer: Some(answer) };
+        self.bytes += answer.encoded_len();
+        self.answers.push(answer);
+    }
+
+    /// The message to come has room for more.
+    fn has_room(&self) -> bool {
+        self.answers.len() < MAX_ANSWERS && self.bytes < FULL
     }
 
     fn finish(&mut self, call_id: u64, answered: Option<Answered>) {
         self.aborts.remove(&call_id);
         match answered {
-            Some(Answered::Outcome(outcome, epoch)) => {
+            Some(Answered::Outcome(mut outcome, epoch)) => {
                 self.epoch = self.epoch.max(epoch);
-                let answer = Some(wire::hook_stream_response::answer::Answer::Outcome(*outcome));
-                self.answers.push(wire::hook_stream_response::Answer { call_id, answer });
+                if outcome.encoded_len() > MAX_ANSWER {
+                    outcome.handlers.clear();
+                }
+                self.answer(call_id, wire::hook_stream_response::answer::Answer::Outcome(*outcome));
             }
             Some(Answered::Failed(status)) => self.fail(call_id, &status),
             None => self.fail(call_id, &Status::cancelled("the runtime cancelled the call")),
@@ -133,8 +165,12 @@ impl Stream for HookStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        let open = this.inbound.is_some() || !this.running.is_empty();
+        if this.broken.is_none() && open && this.removed.as_mut().poll(cx).is_ready() {
+            this.broken = Some(super::runtime_service::key_removed().into());
+        }
         // Messages first, so that calls that come together run together.
-        while this.broken.is_none() && this.answers.len() < MAX_ANSWERS {
+        while this.broken.is_none() && this.has_room() {
             let Some(inbound) = &mut this.inbound else { break };
             match inbound.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(message))) => this.take_in(message),
@@ -144,7 +180,7 @@ impl Stream for HookStream {
             }
         }
         let mut all_done = false;
-        while this.answers.len() < MAX_ANSWERS {
+        while this.has_room() {
             match this.running.poll_next_unpin(cx) {
                 Poll::Ready(Some((id, answered))) => this.finish(id, answered),
                 Poll::Ready(None) => {
@@ -160,6 +196,7 @@ impl Stream for HookStream {
             return Poll::Ready(Some(Err(status)));
         }
         if !this.answers.is_empty() || !this.redemptions.is_empty() {
+            this.bytes = 0;
             let response = wire::HookStreamResponse {
                 answers: std::mem::take(&mut this.answers),
                 contribution_epoch: this.epoch.max(this.dispatcher.epoch()),
@@ -222,7 +259,7 @@ fn call_error(status: &Status) -> wire::CallError {
     wire::CallError {
         code: if status.code() == Code::Ok { Code::Unknown as i32 } else { status.code() as i32 },
         reason: reason as i32,
-        message: super::text::clean(status.message(), 500),
+        message: crate::domain::text::clean(status.message(), 500),
         retry_after: retry.map(super::wire::duration),
     }
 }

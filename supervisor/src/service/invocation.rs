@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use super::dispatch::Call;
 use super::runtimes::Runtime;
 use super::status::Failure;
-use super::text;
 use crate::domain::hook::Hook;
 use crate::domain::json::{self, JsonError, PAYLOAD_DEPTH, ValueLimits};
+use crate::domain::names;
+use crate::domain::text;
 
 /// Event and context of a call together (architecture §14).
-const MAX_PAYLOAD: usize = 3 * 1024 * 1024;
+pub(crate) const MAX_PAYLOAD: usize = 3 * 1024 * 1024;
 /// Texts longer than this are scanned off the data thread (architecture §15).
 const SCAN_HERE: usize = 64 * 1024;
 
@@ -43,9 +44,11 @@ pub(crate) async fn check(invocation: wire::HookInvocation, runtime: &Runtime) -
             _ => return Err(Failure::field("invocation.timeout", "wants more than zero")),
         },
     };
-    if hook.row().by_tool && !text::is_tool(&invocation.tool_name) {
-        let right = "wants a canonical tool id: lower-case, no alias, at most 128 characters";
-        return Err(Failure::field("invocation.tool_name", right));
+    if hook.row().by_tool
+        && let Err(error) = names::tool(&invocation.tool_name)
+    {
+        let wrong = format!("`{}` {error}", text::clean(&invocation.tool_name, 64));
+        return Err(Failure::field("invocation.tool_name", wrong));
     }
     let id = text::units(&invocation.tool_call_id);
     if id > 256 || (id == 0 && hook == Hook::BeforeToolCall) {

@@ -22,11 +22,11 @@ pub(crate) struct Latencies {
 }
 
 fn bucket(elapsed: Duration) -> usize {
-    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).clamp(1, (1 << POWERS) - 1);
     let power = u64::from(micros.ilog2());
-    let part = ((micros - (1 << power)) * PARTS) >> power;
+    let part = ((u128::from(micros - (1 << power)) * u128::from(PARTS)) >> power) as u64;
     let index = power * PARTS + part;
-    usize::try_from(index).unwrap_or(usize::MAX).min(POWERS * PARTS as usize - 1)
+    usize::try_from(index).unwrap_or(usize::MAX)
 }
 
 fn upper(bucket: usize) -> Duration {

@@ -197,9 +197,14 @@ impl Running {
                             self.registered = Some(Arc::clone(&session));
                             self.tell(News::Registered(session)).await;
                         }
-                        Phase::Ended(end) => {
+                        Phase::Ended(end, _) => {
                             watching = None;
+                            let told = end.is_told();
                             if let Some(cause) = self.ended(end, &mut exits).await {
+                                if told {
+                                    // The plugin's author should see why: a killed process tells nobody.
+                                    let _ = timeout(LINGER, exits.wait_for(Option::is_some)).await;
+                                }
                                 break (cause, Vec::new());
                             }
                         }
@@ -226,7 +231,6 @@ impl Running {
                         state.logs.say(SystemTime::now(), state.generation, "error", why);
                         break (FailureCause::Unresponsive, self.evidence().await);
                     }
-                    Alarm::Fault(Fault::Violation(why)) => break (FailureCause::ProtocolViolation(why), Vec::new()),
                     Alarm::OverLimit(resource, used, limit) => {
                         break (FailureCause::ResourceLimit { resource, used, limit }, self.evidence().await);
                     }
@@ -301,12 +305,12 @@ impl Running {
     fn session(&self) -> Option<Arc<Session>> {
         match &*self.state.phase().borrow() {
             Phase::Registered(session) => Some(Arc::clone(session)),
-            Phase::Dialing | Phase::Welcomed | Phase::Ended(_) => None,
+            Phase::Dialing | Phase::Welcomed | Phase::Ended(..) => None,
         }
     }
 
     fn phase_name(&self) -> &'static str {
-        if self.shutting_down { "stopping" } else { self.state.reached() }
+        if self.shutting_down { "stopping" } else { self.state.phase().borrow().name() }
     }
 
     /// Ends what is in flight with the cause's own words.
@@ -327,7 +331,8 @@ impl Running {
 
     /// The Session has ended; `None` where that was asked for and the process is still to exit.
     async fn ended(&mut self, end: End, exits: &mut watch::Receiver<Option<ExitRecord>>) -> Option<FailureCause> {
-        if let Some(words) = end.words() {
+        let why = end.why();
+        if let Some(words) = why.clone() {
             let state = &self.state;
             state.logs.say(SystemTime::now(), state.generation, "error", words);
         }
@@ -335,8 +340,8 @@ impl Running {
             End::Closed if self.shutting_down => return None,
             End::Violation(why) => FailureCause::ProtocolViolation(why),
             End::Frame(why) => FailureCause::FrameInvalid(why),
-            End::Refused(why) => FailureCause::RegistrationRefused(why),
-            End::Version(why) => FailureCause::ProtocolUnsupported(why),
+            End::Refused(_) => FailureCause::RegistrationRefused(why.unwrap_or_default()),
+            End::Version(..) => FailureCause::ProtocolUnsupported(why.unwrap_or_default()),
             End::Fatal { reason, message } => FailureCause::Fatal { reason: fatal_reason(reason), message },
             End::Closed | End::DialerGone => {
                 // The exit record usually follows within a tenth of a millisecond, and says more.
@@ -376,13 +381,9 @@ async fn finish(captures: &mut [Owned]) {
 }
 
 impl End {
-    /// The plugin's own last words, or what it did wrong, for its log.
-    fn words(&self) -> Option<String> {
-        match self {
-            Self::Closed | Self::DialerGone => None,
-            Self::Violation(why) | Self::Frame(why) | Self::Refused(why) | Self::Version(why) => Some(why.clone()),
-            Self::Fatal { message, .. } => Some(format!("fatal: {message}")),
-        }
+    /// The plugin is told why by the stream's status, or has said itself that it goes.
+    fn is_told(&self) -> bool {
+        !matches!(self, Self::Closed | Self::DialerGone)
     }
 }
 

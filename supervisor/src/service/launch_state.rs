@@ -1,7 +1,7 @@
 //! What the connections, the conversation and the owner of one launch share.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use outrigger_proto::plugin::v1 as wire;
@@ -20,7 +20,7 @@ use crate::domain::settings::Settings;
 use crate::domain::spec::PluginSpec;
 
 /// One connection of a launch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ConnectionState {
     /// It carries the Session, or gave the session's secret: everything is served on it.
     pub(crate) admitted: AtomicBool,
@@ -28,6 +28,19 @@ pub(crate) struct ConnectionState {
     pub(crate) carries_session: AtomicBool,
     /// Wakes the task that serves the connection when one of these changes.
     pub(crate) changed: Notify,
+    /// Until then its Session must have been welcomed; it is closed a moment later.
+    pub(crate) hello_by: Instant,
+}
+
+impl ConnectionState {
+    pub(crate) fn new(hello_by: Instant) -> Self {
+        Self {
+            admitted: AtomicBool::new(false),
+            carries_session: AtomicBool::new(false),
+            changed: Notify::new(),
+            hello_by,
+        }
+    }
 }
 
 /// How far a launch has come.
@@ -39,18 +52,18 @@ pub(crate) enum Phase {
     Welcomed,
     /// It serves, or could.
     Registered(Arc<Session>),
-    /// The conversation has ended.
-    Ended(End),
+    /// The conversation has ended, in the phase of this name.
+    Ended(End, &'static str),
 }
 
 impl Phase {
-    /// Its name, for `why`.
+    /// Its name, for `why`; after the end that of the phase it ended in.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Dialing => "hello",
             Self::Welcomed => "register",
             Self::Registered(_) => "ready",
-            Self::Ended(_) => "ended",
+            Self::Ended(_, phase) => phase,
         }
     }
 }
@@ -71,14 +84,14 @@ pub(crate) struct LaunchState {
     pub(crate) host_calls: Arc<Semaphore>,
     /// Tokens of host calls a second.
     pub(crate) host_rate: super::rate::Rate,
+    /// Log lines a second.
+    pub(crate) log_rate: super::rate::Rate,
     /// Connections that are open and not admitted, and those admitted besides the Session's.
     pub(crate) strangers: AtomicU32,
     pub(crate) further: AtomicU32,
     token: Mutex<Option<String>>,
     session_secret: String,
     phase: watch::Sender<Phase>,
-    /// The phase in which the conversation ended.
-    ended_in: OnceLock<&'static str>,
     /// Library and protocol version, told in Hello.
     peer: Mutex<(String, u32)>,
 }
@@ -100,6 +113,7 @@ impl LaunchState {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             host_rate: super::rate::Rate::new(parts.settings.host_calls_per_second, 2),
+            log_rate: super::rate::Rate::new(parts.settings.log_lines_per_second, 1),
             spec: parts.spec,
             settings: parts.settings,
             generation: parts.generation,
@@ -115,7 +129,6 @@ impl LaunchState {
             token: Mutex::new(Some(parts.token)),
             session_secret: parts.session_secret,
             phase: watch::channel(Phase::Dialing).0,
-            ended_in: OnceLock::new(),
             peer: Mutex::new((String::new(), 0)),
         })
     }
@@ -125,12 +138,6 @@ impl LaunchState {
         self.phase.subscribe()
     }
 
-    /// Name of how far it has come, or had when the conversation ended.
-    pub(crate) fn reached(&self) -> &'static str {
-        let now = self.phase.borrow().name();
-        self.ended_in.get().copied().unwrap_or(now)
-    }
-
     /// A Session may be opened: none is, or was.
     pub(crate) fn check_open(&self) -> Result<(), Status> {
         match &*self.phase.borrow() {
@@ -138,7 +145,9 @@ impl LaunchState {
             Phase::Welcomed | Phase::Registered(_) => {
                 Err(Failure::new(ErrorReason::StateNotAllowed, "a Session is open already").into())
             }
-            Phase::Ended(_) => Err(Failure::new(ErrorReason::StateNotAllowed, "the launch's Session has ended").into()),
+            Phase::Ended(..) => {
+                Err(Failure::new(ErrorReason::StateNotAllowed, "the launch's Session has ended").into())
+            }
         }
     }
 
@@ -157,10 +166,12 @@ impl LaunchState {
                 None => return Err(refused("the launch token has been used")),
             }
         }
+        if !self.advance(Phase::Welcomed) {
+            return self.check_open();
+        }
         connection.carries_session.store(true, Ordering::Relaxed);
         connection.admitted.store(true, Ordering::Relaxed);
         connection.changed.notify_one();
-        self.phase.send_replace(Phase::Welcomed);
         Ok(())
     }
 
@@ -184,9 +195,19 @@ impl LaunchState {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The plugin is registered.
-    pub(crate) fn registered(&self, session: Arc<Session>) {
-        self.phase.send_replace(Phase::Registered(session));
+    /// The plugin is registered. False where the launch has ended meanwhile: what was read late undoes no end.
+    pub(crate) fn registered(&self, session: Arc<Session>) -> bool {
+        self.advance(Phase::Registered(session))
+    }
+
+    fn advance(&self, next: Phase) -> bool {
+        self.phase.send_if_modified(|phase| {
+            let goes_on = !matches!(phase, Phase::Ended(..));
+            if goes_on {
+                *phase = next;
+            }
+            goes_on
+        })
     }
 
     /// The conversation has ended: every call in flight ends at once. The first end counts.
@@ -195,11 +216,9 @@ impl LaunchState {
             if let Phase::Registered(session) = phase {
                 session.end("its session ended while it had the call");
             }
-            let first = !matches!(phase, Phase::Ended(_));
+            let first = !matches!(phase, Phase::Ended(..));
             if first {
-                // Only the first end comes here.
-                let _ = self.ended_in.set(phase.name());
-                *phase = Phase::Ended(end);
+                *phase = Phase::Ended(end, phase.name());
             }
             first
         });

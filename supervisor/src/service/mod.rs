@@ -33,11 +33,16 @@ mod service;
 mod session;
 mod slots;
 mod status;
-mod text;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod tool_gate;
 mod view;
 mod watchdog;
 mod wire;
 
+#[cfg(feature = "bench")]
+pub(crate) use dispatch::{Call, Dispatcher, Verdict};
 pub use service::Report;
 pub(crate) use service::{Service, ServiceParts};

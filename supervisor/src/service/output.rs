@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 
 use super::log::{Line, LogRing, Source};
-use super::text;
 use crate::domain::ids::Generation;
+use crate::domain::text;
 
 /// Longest line (architecture §14); what is beyond it is left out.
 const MAX_LINE: usize = 8 * 1024;

@@ -16,7 +16,7 @@ use super::conversation::{self, converse};
 use super::launch_state::{ConnectionState, LaunchState};
 use super::log::{Line, Source};
 use super::status::Failure;
-use super::text;
+use crate::domain::text;
 
 /// Records of one `WriteLogs`.
 const MAX_RECORDS: usize = 256;
@@ -71,8 +71,10 @@ impl HostService for HostCalls {
             return Err(Failure::new(ErrorReason::SessionNotOpen, "the Session is not open").into());
         }
         let records = request.into_inner().records;
-        let dropped = records.len().saturating_sub(MAX_RECORDS);
-        for record in records.into_iter().take(MAX_RECORDS) {
+        // Over the bound or the rate the oldest go.
+        let taken = self.launch.log_rate.take_up_to(records.len().min(MAX_RECORDS));
+        let dropped = records.len() - taken;
+        for record in records.into_iter().skip(dropped) {
             let level = wire::LogLevel::try_from(record.level).unwrap_or(wire::LogLevel::Unspecified);
             let level = level.as_str_name().trim_start_matches("LOG_LEVEL_").to_ascii_lowercase();
             let object = record.fields_json.len() <= MAX_FIELDS

@@ -19,6 +19,11 @@ impl Rate {
         Self { per_second: f64::from(per_second), most, state: Mutex::new((Instant::now(), most)) }
     }
 
+    /// Takes as many as there are, at most `wanted`.
+    pub(crate) fn take_up_to(&self, wanted: usize) -> usize {
+        (0..wanted).take_while(|_| self.take().is_ok()).count()
+    }
+
     /// Takes one.
     ///
     /// # Errors

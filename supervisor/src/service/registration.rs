@@ -7,13 +7,17 @@ use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::types::v1 as types;
 use prost::Message as _;
 
-use super::text;
 use crate::domain::guard::{Guard, Tools};
 use crate::domain::hook::Hook;
+use crate::domain::names;
 use crate::domain::spec::PluginSpec;
+use crate::domain::text;
 
 /// Items of one registration (architecture §14).
 const MAX_ITEMS: usize = 256;
+/// Items that have a verdict each. A registration with more is refused as a whole: in 256 KiB there is room for 131,072
+/// empty items, whose verdicts would take 40 MiB and be longer than any message.
+const MAX_VERDICTS: usize = 1024;
 /// Bytes of one registration (architecture §14).
 const MAX_BYTES: usize = 256 * 1024;
 /// Invocations at once where the plugin says nothing.
@@ -75,7 +79,7 @@ impl Registration {
 
 /// An item that had to be accepted and was not.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Refused(pub(crate) wire::Verdict);
+pub(crate) struct Refused(pub(crate) Box<wire::Verdict>);
 
 /// Hooks this supervisor calls.
 pub(crate) const SERVED: &[Hook] = &[Hook::BeforeToolCall];
@@ -101,8 +105,17 @@ impl Refusal {
 /// Checks everything a plugin offers.
 ///
 /// # Errors
-/// The first item marked `must_accept` that was refused: the launch fails.
+/// The first item marked `must_accept` that was refused, or the registration as a whole: the launch fails.
 pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Registration, Refused> {
+    let count = count(register);
+    if count > MAX_VERDICTS {
+        return Err(Refused(Box::new(wire::Verdict {
+            id: "registration".to_owned(),
+            reason: wire::VerdictReason::TooMany as i32,
+            message: format!("{count} items, at most {MAX_ITEMS} are taken"),
+            ..Default::default()
+        })));
+    }
     let too_large = register.encoded_len() > MAX_BYTES;
     let mut verdicts = Vec::new();
     let mut handlers: Vec<Handler> = Vec::new();
@@ -141,7 +154,7 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
                 verdict.scope = refusal.scope.to_owned();
                 verdict.remedy = text::clean(&refusal.remedy, 500);
                 if item.must_accept {
-                    return Err(Refused(verdict));
+                    return Err(Refused(Box::new(verdict)));
                 }
             }
         }
@@ -161,30 +174,21 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
 
 /// Guards that count, less the tools that some handler serves.
 fn unserved(spec: &PluginSpec, handlers: &[Handler]) -> Vec<Guard> {
-    let mut unserved = Vec::new();
-    for guard in super::guards::counting(spec) {
-        let serving: Vec<&Handler> =
-            handlers.iter().filter(|handler| handler.hook == guard.hook && !guard.policy).collect();
-        if serving.iter().any(|handler| handler.tools.covers(&guard.tools)) {
-            continue;
-        }
-        let left = match &guard.tools {
-            Tools::All => Tools::All,
-            Tools::Only(tools) => {
-                let left: Vec<String> = tools
-                    .iter()
-                    .filter(|tool| !serving.iter().any(|handler| handler.tools.matches(tool)))
-                    .cloned()
-                    .collect();
-                if left.is_empty() {
-                    continue;
-                }
-                Tools::from_list(left)
-            }
-        };
-        unserved.push(Guard { tools: left, ..guard });
+    let guards = super::guards::counting(spec).into_iter();
+    guards.filter_map(|guard| left_of(&guard, handlers).map(|tools| Guard { tools, ..guard })).collect()
+}
+
+/// The tools of a guard that no handler serves. `None`: all are served.
+pub(crate) fn left_of(guard: &Guard, handlers: &[Handler]) -> Option<Tools> {
+    // Trusted tool policies are not registered as hooks.
+    let serves = |handler: &&Handler| handler.hook == guard.hook && !guard.policy;
+    if handlers.iter().filter(serves).any(|handler| handler.tools.covers(&guard.tools)) {
+        return None;
     }
-    unserved
+    let Tools::Only(tools) = &guard.tools else { return Some(Tools::All) };
+    let served = |tool: &&String| handlers.iter().filter(serves).any(|handler| handler.tools.matches(tool));
+    let left: Vec<String> = tools.iter().filter(|tool| !served(tool)).cloned().collect();
+    (!left.is_empty()).then(|| Tools::from_list(left))
 }
 
 struct Item<'a> {
@@ -197,6 +201,20 @@ struct Item<'a> {
 
 fn must(options: Option<&wire::HandlerOptions>) -> bool {
     options.is_some_and(|options| options.must_accept)
+}
+
+fn count(register: &wire::Register) -> usize {
+    register.hooks.len()
+        + register.tool_policies.len()
+        + register.states.len()
+        + register.transitions.len()
+        + register.tools.len()
+        + register.commands.len()
+        + register.actions.len()
+        + register.descriptors.len()
+        + register.subscriptions.len()
+        + register.jobs.len()
+        + register.lifecycles.len()
 }
 
 /// All items in the order of the message's fields.
@@ -264,11 +282,8 @@ fn check_hook(item: &wire::HookRegistration, spec: &PluginSpec) -> Result<Handle
             format!("names {} tools, at most {MAX_TOOLS}", item.tool_names.len()),
         ));
     }
-    if let Some(tool) = item.tool_names.iter().find(|tool| !text::is_tool(tool)) {
-        return Err(Refusal::field(
-            "tool_names",
-            format!("`{}` is not a canonical tool id: lower-case, no wildcard, no alias", text::clean(tool, 64)),
-        ));
+    if let Some((tool, error)) = item.tool_names.iter().find_map(|tool| Some((tool, names::tool(tool).err()?))) {
+        return Err(Refusal::field("tool_names", format!("`{}` {error}", text::clean(tool, 64))));
     }
     if !item.tool_names.is_empty() && !hook.row().by_tool {
         return Err(Refusal::field("tool_names", format!("`{}` has no tools", hook.name())));

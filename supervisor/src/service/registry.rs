@@ -8,20 +8,18 @@ use arc_swap::ArcSwap;
 use outrigger_proto::types::v1 as types;
 use tokio::sync::watch;
 
+use super::registration;
 use super::session::Session;
 use super::view::{Handler as Counts, View};
 use crate::domain::guard::{Guard, OnAbsent, Tools};
 use crate::domain::hook::Hook;
 use crate::domain::ids::PluginId;
-use crate::domain::rights::Tier;
 use crate::domain::spec::HookSetting;
 
 /// What one plugin contributes.
 #[derive(Clone)]
 pub(crate) struct Part {
     pub(crate) view: Arc<View>,
-    pub(crate) name: String,
-    pub(crate) tier: Tier,
     /// Position in `outrigger.toml`.
     pub(crate) position: usize,
     /// Guards that hold now: declared, granted, and not lifted by the operator.
@@ -70,8 +68,6 @@ pub(crate) struct Table {
 pub(crate) struct Snapshot {
     /// Contribution epoch: rises when what the runtime has to call changes.
     pub(crate) epoch: u64,
-    /// Parts in the order of asking.
-    pub(crate) parts: Vec<Arc<Part>>,
     tables: BTreeMap<Hook, Table>,
     /// What the runtime is told.
     pub(crate) interests: Vec<types::HookInterest>,
@@ -93,7 +89,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Arc<Self> {
-        let empty = Snapshot { epoch: 1, parts: Vec::new(), tables: BTreeMap::new(), interests: Vec::new() };
+        let empty = Snapshot { epoch: 1, tables: BTreeMap::new(), interests: Vec::new() };
         Arc::new(Self {
             parts: Mutex::new(BTreeMap::new()),
             snapshot: ArcSwap::from_pointee(empty),
@@ -119,15 +115,6 @@ impl Registry {
         self.rebuild(&parts);
     }
 
-    /// Takes a plugin out.
-    pub(crate) fn remove(&self, plugin: &PluginId) {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(part) = parts.remove(plugin) {
-            part.view.serve(None);
-        }
-        self.rebuild(&parts);
-    }
-
     fn rebuild(&self, parts: &BTreeMap<PluginId, Arc<Part>>) {
         let mut ordered: Vec<Arc<Part>> = parts.values().cloned().collect();
         ordered.sort_by_key(|part| part.position);
@@ -136,7 +123,7 @@ impl Registry {
         let before = self.snapshot.load();
         let changed = before.interests != interests;
         let epoch = before.epoch + u64::from(changed);
-        self.snapshot.store(Arc::new(Snapshot { epoch, parts: ordered, tables, interests }));
+        self.snapshot.store(Arc::new(Snapshot { epoch, tables, interests }));
         if changed {
             self.epoch.send_replace(epoch);
         }
@@ -160,14 +147,7 @@ fn tables(parts: &[Arc<Part>]) -> BTreeMap<Hook, Table> {
         for guard in &part.guards {
             let unserved = match &part.session {
                 None => Some(guard.tools.clone()),
-                Some(session) => session
-                    .registration
-                    .unserved
-                    .iter()
-                    .find(|left| {
-                        left.hook == guard.hook && left.policy == guard.policy && guard.tools.covers(&left.tools)
-                    })
-                    .map(|left| left.tools.clone()),
+                Some(session) => registration::left_of(guard, &session.registration.handlers),
             };
             if let Some(tools) = unserved {
                 tables.entry(guard.hook).or_default().unserved.push(Unserved {

@@ -20,8 +20,8 @@ use super::hook_stream::{self, HookStream};
 use super::registry::Registry;
 use super::runtimes::{Runtime, Runtimes};
 use super::status::Failure;
-use super::text;
 use crate::domain::hook::Hook;
+use crate::domain::text;
 
 /// Runs a runtime may name when it attaches (the wire contract's bound).
 const MAX_LIVE_RUNS: usize = 4096;
@@ -114,6 +114,24 @@ fn check_attach(request: &wire::AttachRequest) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Ends a stream of directives with a status, as soon as its reader makes room for it.
+async fn last(
+    directives: &mpsc::Sender<Result<wire::AttachResponse, Status>>,
+    stopping: &CancellationToken,
+    failure: Failure,
+) {
+    tokio::select! {
+        // A reader that is gone needs no status.
+        _ = directives.send(Err(failure.into())) => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+/// The key that a stream was opened with is good no more.
+pub(crate) fn key_removed() -> Failure {
+    Failure::new(ErrorReason::KeyInvalid, "the key of this runtime was removed")
+}
+
 /// A decision that was never given, or is used.
 pub(crate) fn no_decision(id: &str) -> Failure {
     Failure::new(ErrorReason::RecordUnknown, "no such decision was given").meta("kind", "decision").meta("id", id)
@@ -148,10 +166,10 @@ impl RuntimeService for RuntimeApi {
                         let _ = directives.try_send(Err(Status::unavailable("the supervisor is stopping")));
                         return;
                     }
+                    () = runtime.removed.cancelled() => return last(&directives, &api.stopping, key_removed()).await,
                     () = attached.replaced.cancelled() => {
                         let failure = Failure::new(ErrorReason::StreamReplaced, "a newer stream of this runtime took this one's place");
-                        let _ = directives.try_send(Err(failure.into()));
-                        return;
+                        return last(&directives, &api.stopping, failure).await;
                     }
                     () = directives.closed() => return,
                     changed = epochs.changed() => {
@@ -171,6 +189,7 @@ impl RuntimeService for RuntimeApi {
                 tokio::select! {
                     sent = directives.send(Ok(response)) => if sent.is_err() { return },
                     () = attached.replaced.cancelled() => {}
+                    () = runtime.removed.cancelled() => {}
                     () = api.stopping.cancelled() => {}
                 }
             }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::status::Failure;
-use super::text;
 use crate::domain::hook::Hook;
+use crate::domain::text;
 
 /// Sessions of a runtime (architecture §14).
 pub(crate) const MAX_SESSIONS: usize = 100_000;
@@ -26,6 +26,8 @@ pub(crate) struct Runtimes {
 /// One runtime.
 pub(crate) struct Runtime {
     pub(crate) id: String,
+    /// Cancelled when its key is removed: its streams end.
+    pub(crate) removed: CancellationToken,
     state: Mutex<RuntimeState>,
 }
 
@@ -43,7 +45,7 @@ struct Attachment {
     /// `None`: it may call every hook.
     served_hooks: Option<BTreeSet<Hook>>,
     stream: u64,
-    /// Cancelled when another stream takes its place, or the key is removed.
+    /// Cancelled when another stream takes its place.
     replaced: CancellationToken,
     gone_since: Option<Instant>,
 }
@@ -93,7 +95,11 @@ impl Runtimes {
         if let Some(runtime) = runtimes.get(id) {
             return Arc::clone(runtime);
         }
-        let runtime = Arc::new(Runtime { id: id.to_owned(), state: Mutex::new(RuntimeState::default()) });
+        let runtime = Arc::new(Runtime {
+            id: id.to_owned(),
+            removed: CancellationToken::new(),
+            state: Mutex::new(RuntimeState::default()),
+        });
         runtimes.insert(id.to_owned(), Arc::clone(&runtime));
         runtime
     }
@@ -112,10 +118,9 @@ impl Runtimes {
     /// Forgets a runtime whose key was removed; true where it was attached.
     pub(crate) fn remove(&self, id: &str) -> bool {
         let Some(runtime) = self.lock().remove(id) else { return false };
-        let mut state = runtime.lock();
-        let Some(attachment) = state.attachment.take() else { return false };
-        attachment.replaced.cancel();
-        attachment.gone_since.is_none()
+        let attachment = runtime.lock().attachment.take();
+        runtime.removed.cancel();
+        attachment.is_some_and(|attachment| attachment.gone_since.is_none())
     }
 }
 
@@ -192,6 +197,13 @@ impl Runtime {
         session.runtime_id.clone_from(&self.id);
         session.handle.clear();
         let mut state = self.lock();
+        // Of the row as it is, whatever its key: a refusal changes nothing.
+        let known = state.sessions.get(previous_key).or_else(|| state.sessions.get(&session.key));
+        if let Some(row) = known.filter(|row| revision != 0 && revision < row.revision) {
+            let why = format!("revision {revision} is older than {}", row.revision);
+            let failure = Failure::new(ErrorReason::VersionConflict, why);
+            return Err(failure.meta("current_version", row.revision.to_string()));
+        }
         if !previous_key.is_empty()
             && previous_key != session.key
             && let Some(renamed) = state.sessions.remove(previous_key)
@@ -201,11 +213,6 @@ impl Runtime {
         let known = state.sessions.len();
         match state.sessions.get_mut(&session.key) {
             Some(row) => {
-                if revision != 0 && revision < row.revision {
-                    let why = format!("revision {revision} is older than {}", row.revision);
-                    return Err(Failure::new(ErrorReason::VersionConflict, why)
-                        .meta("current_version", row.revision.to_string()));
-                }
                 row.revision = row.revision.max(revision);
                 // What a call leaves out is not taken away.
                 if !session.id.is_empty() {

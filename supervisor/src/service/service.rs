@@ -59,11 +59,11 @@ pub struct Report {
 
 /// The running services.
 pub(crate) struct Service {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     keys: Arc<dyn Keys>,
     stopping: CancellationToken,
     tasks: TaskTracker,
-    runtime_api: RuntimeApi,
+    pub(super) runtime_api: RuntimeApi,
     health: Vec<HealthReporter>,
 }
 
@@ -157,6 +157,12 @@ impl Service {
         });
     }
 
+    /// What asks the plugins.
+    #[cfg(feature = "bench")]
+    pub(crate) fn dispatcher(&self) -> Arc<Dispatcher> {
+        Arc::clone(&self.runtime_api.dispatcher)
+    }
+
     /// Waits until an operator asked the supervisor to stop.
     pub(crate) async fn stop_asked(&self) {
         self.core.stop_asked.cancelled().await;
@@ -176,6 +182,11 @@ impl Service {
 async fn birth(shared: &Arc<Shared>, position: usize, entry: Entry, record: Option<PluginRecord>) -> Birth {
     let id = entry.id().clone();
     let before = record.as_ref().and_then(|record| record.remembered.clone());
+    if let Some(record) = &record {
+        for damage in &record.damage {
+            tracing::error!(plugin = %id, "what is stored of it cannot be read: {damage}");
+        }
+    }
     let (guards, remembered) = match &entry {
         Entry::Sound(spec) => {
             let now = guards::remembered(spec);
@@ -190,11 +201,12 @@ async fn birth(shared: &Arc<Shared>, position: usize, entry: Entry, record: Opti
             (Some((declared, rights)), _) => {
                 (declared.iter().filter(|guard| guard_counts(guard, rights).is_ok()).cloned().collect(), false)
             }
-            (None, Some(last)) => {
+            // Another package of the same name says nothing about this one.
+            (None, Some(last)) if last.package_dir == broken.package_dir.to_string_lossy() => {
                 let counts = |guard: &&Guard| guard_counts(guard, &last.rights).is_ok();
                 (last.guards.iter().filter(counts).cloned().collect(), true)
             }
-            (None, None) => (Guard::everything(), true),
+            (None, _) => (Guard::everything(), true),
         },
     };
     let (failures, quarantine, generation) = match record {
@@ -229,7 +241,7 @@ async fn tell_runtimes(plugin: Plugin, changes: broadcast::Sender<PluginStateCha
             plugin_name: name,
             state: status.state as i32,
             generation: status.generation.0,
-            message: super::text::clean(&status.message, 500),
+            message: crate::domain::text::clean(&status.message, 500),
             retry_after: status.next_start.map(|at| super::wire::duration(at.saturating_duration_since(now))),
         });
     }

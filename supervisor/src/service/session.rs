@@ -15,13 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use outrigger_proto::plugin::v1 as wire;
+use prost::Message as _;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::handles::Handles;
 use super::registration::Registration;
 use super::slots::{Admission, Demand, Slots};
-use crate::domain::ids::{Generation, PluginId};
+use crate::domain::ids::Generation;
 
 /// Frames that may wait to be written: 64 invocations, as many cancels, and control frames. A plugin that reads so little
 /// that this fills up does not read at all.
@@ -62,8 +63,6 @@ pub(crate) struct Ask {
     pub(crate) deadline: Instant,
     /// The invocation, without id and timeout, which are filled in when it is sent.
     pub(crate) invocation: wire::Invocation,
-    /// Size of its payload, for the bounds.
-    pub(crate) bytes: usize,
 }
 
 struct Open {
@@ -82,6 +81,28 @@ struct State {
     accepting: bool,
     violations: u32,
     notices: (Option<Instant>, u32),
+    /// Gone once the session has ended, so that its stream ends, too.
+    out: Option<mpsc::Sender<Result<wire::SessionResponse, tonic::Status>>>,
+}
+
+/// Whether a frame was put into the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    Yes,
+    /// The plugin does not read.
+    Full,
+    /// The stream has ended; its reader finds out how.
+    Ended,
+}
+
+impl State {
+    fn queue(&self, frame: wire::SessionResponse) -> Queued {
+        match self.out.as_ref().map(|out| out.try_send(Ok(frame))) {
+            Some(Ok(())) => Queued::Yes,
+            Some(Err(mpsc::error::TrySendError::Full(_))) => Queued::Full,
+            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => Queued::Ended,
+        }
+    }
 }
 
 /// Counts of one session, for listings.
@@ -97,13 +118,11 @@ pub(crate) struct Counters {
 
 /// The conversation after Registered. Shared by callers; ended by its launch.
 pub(crate) struct Session {
-    pub(crate) plugin: PluginId,
     pub(crate) generation: Generation,
     pub(crate) registration: Registration,
     pub(crate) counters: Counters,
     pub(crate) handles: Handles,
     max_receive_bytes: usize,
-    out: mpsc::Sender<Result<wire::SessionResponse, tonic::Status>>,
     state: Mutex<State>,
     /// Wakes who waits for the last open invocation of a session that takes no more.
     drained: Notify,
@@ -114,8 +133,6 @@ pub(crate) struct Session {
 /// Why a session must end, as its own code finds out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The plugin broke the protocol: rule and sentence.
-    Violation(String),
     /// The plugin does not read.
     NotReading,
 }
@@ -140,7 +157,6 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl Session {
     pub(crate) fn new(
-        plugin: PluginId,
         generation: Generation,
         registration: Registration,
         max_receive_bytes: usize,
@@ -149,13 +165,11 @@ impl Session {
         let caps = registration.handlers.iter().map(|handler| handler.max_concurrency).collect();
         let slots = Slots::new(registration.max_in_flight, caps);
         Arc::new(Self {
-            plugin,
             generation,
             registration,
             counters: Counters::default(),
             handles: Handles::new(),
             max_receive_bytes,
-            out,
             state: Mutex::new(State {
                 next_id: 1,
                 open: HashMap::new(),
@@ -164,6 +178,7 @@ impl Session {
                 accepting: true,
                 violations: 0,
                 notices: (None, 0),
+                out: Some(out),
             }),
             drained: Notify::new(),
             fault: watch::channel(None).0,
@@ -173,12 +188,13 @@ impl Session {
     /// Asks one handler and waits for its answer, at most until the deadline. Cancel safe: a dropped future cancels the
     /// invocation.
     pub(crate) async fn invoke(self: &Arc<Self>, ask: Ask) -> Result<wire::invocation_result::Outcome, InvokeError> {
-        // The frame around the payload: ids, names and lengths.
-        const FRAME: usize = 1024;
-        if ask.bytes + FRAME > self.max_receive_bytes {
-            return Err(InvokeError::TooLarge { bytes: ask.bytes + FRAME, max: self.max_receive_bytes });
+        // What is filled in when it is sent, and the lengths around it.
+        const FRAME: usize = 64;
+        let bytes = ask.invocation.encoded_len() + FRAME;
+        if bytes > self.max_receive_bytes {
+            return Err(InvokeError::TooLarge { bytes, max: self.max_receive_bytes });
         }
-        let demand = Demand { handler: ask.handler, bytes: ask.bytes };
+        let demand = Demand { handler: ask.handler, bytes };
         let admitted = {
             let mut state = lock(&self.state);
             if !state.accepting {
@@ -230,17 +246,24 @@ impl Session {
         let (reply, answer) = oneshot::channel();
         let mut state = lock(&self.state);
         if !state.accepting {
-            Self::release(&mut state, demand);
+            self.release(&mut state, demand);
             return Err(InvokeError::NotServing);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // It would be sent only to be cancelled.
+            self.release(&mut state, demand);
+            return Err(InvokeError::TimedOut { sent: false });
         }
         let id = state.next_id;
         invocation.invocation_id = id;
-        invocation.timeout = Some(super::wire::duration(deadline.saturating_duration_since(Instant::now())));
+        invocation.timeout = Some(super::wire::duration(left));
         let frame = wire::SessionResponse { invocations: vec![invocation], ..Default::default() };
-        if self.out.try_send(Ok(frame)).is_err() {
-            Self::release(&mut state, demand);
+        let queued = state.queue(frame);
+        if queued != Queued::Yes {
+            self.release(&mut state, demand);
             drop(state);
-            self.fail(Fault::NotReading);
+            self.note(queued);
             return Err(InvokeError::NotServing);
         }
         state.next_id += 1;
@@ -248,9 +271,13 @@ impl Session {
         Ok((id, answer))
     }
 
-    fn release(state: &mut State, demand: Demand) {
+    fn release(&self, state: &mut State, demand: Demand) {
         for ticket in state.slots.release(demand) {
             Self::grant(state, ticket);
+        }
+        // Only a drain waits for this, so the ordinary call pays nothing.
+        if !state.accepting && state.slots.taken() == 0 {
+            self.drained.notify_waiters();
         }
     }
 
@@ -270,11 +297,9 @@ impl Session {
             open.cancelled_at = Some(Instant::now());
             let cancel = wire::Cancel { invocation_id: id, reason: reason as i32 };
             let frame = wire::SessionResponse { cancels: vec![cancel], ..Default::default() };
-            let sent = self.out.try_send(Ok(frame));
+            let queued = state.queue(frame);
             drop(state);
-            if sent.is_err() {
-                self.fail(Fault::NotReading);
-            }
+            self.note(queued);
         }
     }
 
@@ -296,13 +321,8 @@ impl Session {
             }
             return Answered::Duplicate;
         };
-        Self::release(&mut state, open.demand);
-        // Only a drain waits for this, so the ordinary call pays nothing.
-        let drained = state.open.is_empty() && !state.accepting;
+        self.release(&mut state, open.demand);
         drop(state);
-        if drained {
-            self.drained.notify_waiters();
-        }
         match open.reply {
             // An answer without a known branch is one from the future, or none: the handler has failed.
             Some(reply) => {
@@ -329,29 +349,31 @@ impl Session {
         self.max_receive_bytes
     }
 
-    /// Queues a frame. False where the plugin does not read.
+    /// Queues a frame. False where the plugin does not read, or its stream has ended.
     pub(crate) fn push(&self, frame: wire::SessionResponse) -> bool {
-        if self.out.try_send(Ok(frame)).is_ok() {
-            return true;
+        let queued = lock(&self.state).queue(frame);
+        self.note(queued);
+        queued == Queued::Yes
+    }
+
+    fn note(&self, queued: Queued) {
+        if queued == Queued::Full {
+            self.fail(Fault::NotReading);
         }
-        self.fail(Fault::NotReading);
-        false
     }
 
     /// Tells the author something, at most ten times a second, best effort.
     pub(crate) fn notice(&self, kind: wire::NoticeKind, invocation_id: u64, handler_id: &str, message: String) {
         let now = Instant::now();
-        {
-            let mut state = lock(&self.state);
-            let (since, count) = &mut state.notices;
-            if since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-                (*since, *count) = (Some(now), 0);
-            }
-            if *count >= NOTICES_PER_SECOND {
-                return;
-            }
-            *count += 1;
+        let mut state = lock(&self.state);
+        let (since, count) = &mut state.notices;
+        if since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            (*since, *count) = (Some(now), 0);
         }
+        if *count >= NOTICES_PER_SECOND {
+            return;
+        }
+        *count += 1;
         let notice = wire::Notice {
             kind: kind as i32,
             invocation_id,
@@ -360,9 +382,9 @@ impl Session {
             message,
         };
         // Half of the outbox is for what matters more.
-        if self.out.capacity() > OUTBOX / 2 {
+        if state.out.as_ref().is_some_and(|out| out.capacity() > OUTBOX / 2) {
             let control = Some(wire::session_response::Control::Notice(notice));
-            let _ = self.out.try_send(Ok(wire::SessionResponse { control, ..Default::default() }));
+            state.queue(wire::SessionResponse { control, ..Default::default() });
         }
     }
 
@@ -370,18 +392,16 @@ impl Session {
     pub(crate) fn stop_accepting(&self) {
         let mut state = lock(&self.state);
         state.accepting = false;
-        let waiters: Vec<u64> = state.waiters.keys().copied().collect();
-        for ticket in waiters {
-            state.slots.withdraw(ticket);
-        }
+        state.slots.clear();
         state.waiters.clear();
     }
 
-    /// Ends the session: every caller is told at once.
+    /// Ends the session: every caller is told at once, and the stream ends after what is queued.
     pub(crate) fn end(&self, why: &str) {
         self.stop_accepting();
         let open = {
             let mut state = lock(&self.state);
+            state.out = None;
             let open = std::mem::take(&mut state.open);
             for open in open.values() {
                 // Nobody waits any more, so nobody is granted a place.
@@ -471,10 +491,12 @@ impl Drop for WaitingCall<'_> {
         }
         let mut state = lock(&self.session.state);
         if state.waiters.remove(&self.ticket).is_some() {
-            state.slots.withdraw(self.ticket);
+            for ticket in state.slots.withdraw(self.ticket) {
+                Session::grant(&mut state, ticket);
+            }
         } else if self.granted.try_recv().is_ok() {
             // It was granted a place in the same moment.
-            Session::release(&mut state, self.demand);
+            self.session.release(&mut state, self.demand);
         }
     }
 }

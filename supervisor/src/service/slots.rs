@@ -1,7 +1,8 @@
 //! How many invocations a plugin has at once: places in flight, and who waits for one.
 //!
 //! Pure bookkeeping. Waiting calls are served in order; a call whose own handler is at its cap lets later ones of other
-//! handlers pass.
+//! handlers pass. What waits for room of the whole plugin lets nobody pass, or a large call would wait for ever behind
+//! small ones.
 
 use std::collections::VecDeque;
 
@@ -32,7 +33,7 @@ pub(crate) enum Admission {
     Refused,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Waiting {
     ticket: u64,
     demand: Demand,
@@ -67,10 +68,15 @@ impl Slots {
         }
     }
 
+    /// The plugin as a whole has room.
     fn fits(&self, demand: Demand) -> bool {
         // One call always fits when nothing is in flight, however large: its bound is that of the message.
         let bytes = self.taken == 0 || self.taken_bytes + demand.bytes <= MAX_IN_FLIGHT_BYTES;
-        self.taken < self.max && bytes && self.taken_by[demand.handler] < self.caps[demand.handler]
+        self.taken < self.max && bytes
+    }
+
+    fn is_capped(&self, handler: usize) -> bool {
+        self.taken_by[handler] >= self.caps[handler]
     }
 
     fn take(&mut self, demand: Demand) {
@@ -81,8 +87,9 @@ impl Slots {
 
     /// Takes a place, or puts the call into the queue.
     pub(crate) fn admit(&mut self, demand: Demand) -> Admission {
-        let overtakes = self.waiting.iter().any(|waiting| waiting.demand.handler == demand.handler);
-        if !overtakes && self.fits(demand) {
+        // Whoever waits under its handler's cap waits for room, and is before everybody.
+        let overtakes = self.waiting.iter().any(|waiting| !self.is_capped(waiting.demand.handler));
+        if !overtakes && !self.is_capped(demand.handler) && self.fits(demand) {
             self.take(demand);
             return Admission::Now;
         }
@@ -103,29 +110,34 @@ impl Slots {
         self.promote()
     }
 
-    /// Takes a call out of the queue that waits no more and returns the tickets that have a place now. False where it
-    /// does not wait.
-    pub(crate) fn withdraw(&mut self, ticket: u64) -> bool {
-        let Some(index) = self.waiting.iter().position(|waiting| waiting.ticket == ticket) else { return false };
-        if let Some(waiting) = self.waiting.remove(index) {
+    /// Takes a call out of the queue that waits no more, and returns the tickets that have a place now.
+    pub(crate) fn withdraw(&mut self, ticket: u64) -> Vec<u64> {
+        let index = self.waiting.iter().position(|waiting| waiting.ticket == ticket);
+        if let Some(waiting) = index.and_then(|index| self.waiting.remove(index)) {
             self.waiting_bytes -= waiting.demand.bytes;
         }
-        true
+        self.promote()
+    }
+
+    /// Empties the queue.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
     }
 
     fn promote(&mut self) -> Vec<u64> {
         let mut granted = Vec::new();
         let mut index = 0;
-        while index < self.waiting.len() && self.taken < self.max {
-            let demand = self.waiting[index].demand;
-            if self.fits(demand) {
+        while let Some(Waiting { ticket, demand }) = self.waiting.get(index).copied() {
+            if self.is_capped(demand.handler) {
+                index += 1;
+            } else if self.fits(demand) {
                 self.take(demand);
                 self.waiting_bytes -= demand.bytes;
-                if let Some(waiting) = self.waiting.remove(index) {
-                    granted.push(waiting.ticket);
-                }
+                self.waiting.remove(index);
+                granted.push(ticket);
             } else {
-                index += 1;
+                break;
             }
         }
         granted
@@ -137,7 +149,8 @@ impl Slots {
     }
 
     /// Calls that wait.
-    pub(crate) fn waiting(&self) -> usize {
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
@@ -187,9 +200,31 @@ mod tests {
             assert_eq!(slots.admit(small(0)), Admission::Wait(ticket));
         }
         assert_eq!(slots.admit(small(0)), Admission::Refused);
-        assert!(slots.withdraw(7));
-        assert!(!slots.withdraw(7));
+        slots.withdraw(7);
+        slots.withdraw(7);
         assert!(matches!(slots.admit(small(0)), Admission::Wait(_)));
+        assert_eq!(slots.admit(small(0)), Admission::Refused);
+    }
+
+    #[test]
+    fn a_large_call_is_not_overtaken_by_small_ones() {
+        let mut slots = Slots::new(64, vec![64, 64]);
+        let large = Demand { handler: 0, bytes: MAX_IN_FLIGHT_BYTES / 2 + 1 };
+        assert_eq!(slots.admit(large), Admission::Now);
+        assert_eq!(slots.admit(large), Admission::Wait(1));
+        assert_eq!(slots.admit(small(0)), Admission::Wait(2));
+        assert_eq!(slots.admit(small(1)), Admission::Wait(3));
+        assert_eq!(slots.release(large), [1, 2, 3]);
+    }
+
+    #[test]
+    fn who_leaves_the_queue_lets_the_next_pass() {
+        let mut slots = Slots::new(64, vec![64]);
+        let large = Demand { handler: 0, bytes: MAX_IN_FLIGHT_BYTES / 2 + 1 };
+        assert_eq!(slots.admit(large), Admission::Now);
+        assert_eq!(slots.admit(large), Admission::Wait(1));
+        assert_eq!(slots.admit(small(0)), Admission::Wait(2));
+        assert_eq!(slots.withdraw(1), [2]);
     }
 
     #[test]
@@ -224,8 +259,7 @@ mod tests {
                     2 if !running.is_empty() => slots.release(running.remove(0)),
                     _ if !waiting.is_empty() => {
                         let (ticket, _) = waiting.remove(0);
-                        prop_assert!(slots.withdraw(ticket));
-                        Vec::new()
+                        slots.withdraw(ticket)
                     }
                     _ => Vec::new(),
                 };
@@ -239,6 +273,10 @@ mod tests {
                 prop_assert_eq!(slots.taken(), running.len());
                 prop_assert_eq!(slots.waiting(), waiting.len());
                 prop_assert!(slots.taken() <= 4);
+                // Nobody waits who could run.
+                let caps = [2, 4, 1];
+                let capped = |handler: usize| running.iter().filter(|demand| demand.handler == handler).count() >= caps[handler];
+                prop_assert!(running.len() == 4 || waiting.iter().all(|(_, demand)| capped(demand.handler)));
             }
         }
     }

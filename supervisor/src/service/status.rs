@@ -7,7 +7,7 @@ use outrigger_proto::types::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::text;
+use crate::domain::text;
 
 /// `ErrorInfo.domain` of every error.
 pub(crate) const DOMAIN: &str = "outrigger";
@@ -16,7 +16,8 @@ pub(crate) const DOMAIN: &str = "outrigger";
 pub(crate) struct Failure {
     code: Code,
     message: String,
-    details: ErrorDetails,
+    /// Boxed, as it is much larger than what calls usually answer.
+    details: Box<ErrorDetails>,
 }
 
 /// The code every reason belongs to, as `error.proto` lists it.
@@ -56,7 +57,7 @@ impl Failure {
     /// A failure for a reason; the code follows from it. The message is cut at 500 characters.
     pub(crate) fn new(reason: ErrorReason, message: impl AsRef<str>) -> Self {
         let name = reason.as_str_name().trim_start_matches("ERROR_REASON_").to_owned();
-        let mut details = ErrorDetails::new();
+        let mut details = Box::new(ErrorDetails::new());
         details.set_error_info(name, DOMAIN, HashMap::new());
         Self { code: code_of(reason), message: text::clean(message.as_ref(), 500), details }
     }
@@ -99,7 +100,7 @@ impl Failure {
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        Self::with_error_details(failure.code, failure.message, failure.details)
+        Self::with_error_details(failure.code, failure.message, *failure.details)
     }
 }
 

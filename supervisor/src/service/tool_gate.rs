@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use outrigger_proto::types::v1 as types;
 
-use super::text;
 use crate::domain::json::{self, PAYLOAD_DEPTH, ValueLimits};
+use crate::domain::text;
 
 /// What one answer says.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,9 +77,17 @@ pub(crate) fn with_params(event: &Bytes, params: &Bytes) -> (Bytes, Bytes) {
     (event, merged)
 }
 
+/// The merged answer of a call that is blocked.
+pub(crate) fn block(reason: String) -> types::HookResult {
+    result(types::tool_call_decision::Decision::Block(types::Block { reason, ..Default::default() }))
+}
+
 /// The merged answer of a call that goes on with changed parameters.
 pub(crate) fn proceed(params: Bytes) -> types::HookResult {
-    let decision = types::tool_call_decision::Decision::Proceed(types::Proceed { params_json: params, approval: None });
+    result(types::tool_call_decision::Decision::Proceed(types::Proceed { params_json: params, approval: None }))
+}
+
+fn result(decision: types::tool_call_decision::Decision) -> types::HookResult {
     let tool_call = types::ToolCallDecision { decision: Some(decision) };
     types::HookResult { result: Some(types::hook_result::Result::ToolCall(tool_call)) }
 }

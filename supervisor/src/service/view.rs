@@ -10,7 +10,7 @@ use outrigger_proto::types::v1::{HandlerOutcome, PluginState};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Pass};
 use super::latency::{self, Latencies};
 use super::log::LogRing;
 use super::session::Session;
@@ -18,8 +18,9 @@ use crate::domain::hook::Hook;
 use crate::domain::ids::{Generation, PluginId};
 use crate::domain::settings::Settings;
 
-/// Handlers remembered of a plugin: those of a registration, and as many of earlier ones.
-const MAX_STATS: usize = 512;
+/// Handlers remembered of a plugin: those of a registration and as many of the one before, and what counts for each of
+/// its guards that nobody serves.
+const MAX_STATS: usize = 2 * 256 + 8;
 
 /// A plugin's state as everybody sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,7 +132,12 @@ impl View {
         let mut stats = self.stats();
         let key = (hook, id.to_owned());
         if !stats.contains_key(&key) && stats.len() >= MAX_STATS {
-            stats.pop_first();
+            // One that no snapshot holds; a registration has at most half of them.
+            let unused = stats.iter().find(|(_, handler)| Arc::strong_count(handler) == 1).map(|(key, _)| key.clone());
+            match unused {
+                Some(unused) => drop(stats.remove(&unused)),
+                None => drop(stats.pop_first()),
+            }
         }
         Arc::clone(stats.entry(key).or_insert_with(|| Arc::new(Handler::new(&self.settings))))
     }
@@ -199,17 +205,23 @@ impl Handler {
     }
 
     /// Whether the breaker lets a call pass.
-    pub(crate) fn admit(&self, now: Instant) -> bool {
+    pub(crate) fn admit(&self, now: Instant) -> Option<Pass> {
         self.stats().breaker.admit(now)
     }
 
     /// The call that was let pass came to nothing.
-    pub(crate) fn abandon(&self) {
-        self.stats().breaker.abandon();
+    pub(crate) fn abandon(&self, pass: Pass) {
+        self.stats().breaker.abandon(pass);
     }
 
     /// Counts an outcome. Returns for how long the breaker opened, if it did.
-    pub(crate) fn record(&self, outcome: HandlerOutcome, now: Instant, elapsed: Duration) -> Option<Duration> {
+    pub(crate) fn record(
+        &self,
+        pass: Option<Pass>,
+        outcome: HandlerOutcome,
+        now: Instant,
+        elapsed: Duration,
+    ) -> Option<Duration> {
         let mut stats = self.stats();
         *stats.outcomes.entry(outcome as i32).or_default() += 1;
         match outcome {
@@ -217,7 +229,7 @@ impl Handler {
             HandlerOutcome::Error | HandlerOutcome::Timeout => {
                 stats.latencies.record(now, elapsed);
                 stats.last_called = Some(SystemTime::now());
-                return stats.breaker.failure(now, self.breaker_first, self.breaker_max);
+                return stats.breaker.failure(pass, now, self.breaker_first, self.breaker_max);
             }
             HandlerOutcome::Absent | HandlerOutcome::Skipped | HandlerOutcome::Unspecified => return None,
         }

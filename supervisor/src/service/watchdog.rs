@@ -39,8 +39,10 @@ pub(crate) async fn watch(launch: Arc<LaunchState>, session: Arc<Session>, alarm
     let mut ticks = interval_at(Instant::now() + tick, tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut faults = session.faults();
+    // A fault may have been found before.
+    faults.mark_changed();
     let mut heartbeat = Heartbeat::new(Instant::now());
-    let mut overdue = None;
+    let mut told = None;
     loop {
         tokio::select! {
             due = ticks.tick() => {
@@ -48,9 +50,10 @@ pub(crate) async fn watch(launch: Arc<LaunchState>, session: Arc<Session>, alarm
                 let on_time = now.duration_since(due) <= settings.ping / 2;
                 if let Some((id, since)) = session.oldest_cancel()
                     && now.duration_since(since) >= settings.cancel_grace
-                    && overdue != Some(id)
+                    && told.is_none_or(|told| now.duration_since(told) >= settings.cancel_grace)
                 {
-                    overdue = Some(id);
+                    // Told again as long as it lasts: the life cycle may have had no use for it before.
+                    told = Some(now);
                     let why = format!("invocation {id} was cancelled {:.1?} ago and has not ended", now.duration_since(since));
                     let _ = alarms.send(Alarm::Overdue(why)).await;
                 }

@@ -18,7 +18,7 @@ const LOCK_FILE: &str = "lock";
 /// id as a decimal line, for people and for the message of who comes second; nothing decides by it.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -47,7 +47,15 @@ impl Lock {
             Err(error) => return Err(failed(error.into())),
         }
         write_pid(&mut file).map_err(failed)?;
-        Ok((Self { _file: file }, real))
+        Ok((Self { file }, real))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a child between fork and exec has a copy of the descriptor. An error is one of a
+        // descriptor that is none, and then there is nothing to unlock.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The durable state in SQLite: one file, one thread that writes, readable with the `sqlite3` shell (architecture §11).
 //!
-//! [`lock`] makes sure of being alone, [`migrations`] knows the tables, [`writer`] commits, [`rows`] turns requests into
-//! SQL, [`forms`] says how guards and rights are written, and [`text`] cuts what is longer than it may be.
+//! `lock` makes sure of being alone, `migrations` knows the tables, `writer` commits, `rows` turns requests into SQL,
+//! `forms` says how guards and rights are written, and `text` cuts what is longer than it may be.
 
 mod forms;
 mod lock;
@@ -190,7 +190,7 @@ impl SqliteStore {
             let room = Arc::clone(&shared.room).acquire_owned().await.map_err(|_| StoreError::Closed)?;
             let (reply, answer) = oneshot::channel();
             let job = Box::new(Task::new(work, reply));
-            shared.send(Request { plugin, safety, job, _room: [share, room] })?;
+            shared.send(Request { plugin, safety, job, room: [share, room] })?;
             answer.await.unwrap_or(Err(StoreError::Closed))
         })
     }

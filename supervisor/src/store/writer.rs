@@ -96,8 +96,16 @@ pub(super) struct Request {
     pub(super) plugin: Option<PluginId>,
     pub(super) safety: Safety,
     pub(super) job: Box<dyn Job>,
-    /// Room in the queue and in the plugin's share; given back when it is answered.
-    pub(super) _room: [OwnedSemaphorePermit; 2],
+    /// Room in the queue and in the plugin's share.
+    pub(super) room: [OwnedSemaphorePermit; 2],
+}
+
+impl Request {
+    /// Gives the room back and tells whoever waits.
+    fn answer(self, committed: Result<(), StoreError>) {
+        drop(self.room);
+        self.job.answer(committed);
+    }
 }
 
 /// The thread's own.
@@ -123,7 +131,7 @@ impl Writer {
     /// Works until nobody can send any more, then checkpoints and closes the database.
     pub(super) fn run(self) {
         let Self { db, wal, wal_bound, inbox } = self;
-        let mut desk = Desk { db, wal, wal_bound, checkpoint_at: wal_bound, dirty: true, synchronous: None };
+        let mut desk = Desk::new(db, wal, wal_bound);
         let mut waiting = VecDeque::new();
         loop {
             if waiting.is_empty() {
@@ -172,6 +180,7 @@ pub(super) fn take_turn(waiting: &mut VecDeque<Request>) -> [Vec<Request>; 2] {
     turn
 }
 
+/// Does what was taken in a turn.
 struct Desk {
     db: Connection,
     wal: PathBuf,
@@ -184,6 +193,11 @@ struct Desk {
 }
 
 impl Desk {
+    fn new(db: Connection, wal: PathBuf, wal_bound: u64) -> Self {
+        // A log that an earlier process left is moved as soon as there is nothing else to do.
+        Self { db, wal, wal_bound, checkpoint_at: wal_bound, dirty: true, synchronous: None }
+    }
+
     /// Does and answers all requests of a group.
     fn commit(&mut self, mut group: Vec<Request>, safety: Safety) {
         if group.is_empty() {
@@ -192,7 +206,7 @@ impl Desk {
         match self.transaction(&mut group, safety) {
             Ok(outcomes) => {
                 for (request, outcome) in group.into_iter().zip(outcomes) {
-                    request.job.answer(outcome.map_err(unavailable));
+                    request.answer(outcome.map_err(unavailable));
                 }
             }
             Err(Lost::Midway(error)) if group.len() > 1 => {
@@ -217,15 +231,15 @@ impl Desk {
         match done {
             Ok(outcomes) => {
                 let outcome = outcomes.into_iter().collect::<Result<Vec<()>, _>>();
-                request.job.answer(outcome.map(drop).map_err(unavailable));
+                request.answer(outcome.map(drop).map_err(unavailable));
                 Ok(())
             }
             Err(Lost::Midway(error)) => {
-                request.job.answer(Err(unavailable(error)));
+                request.answer(Err(unavailable(error)));
                 Ok(())
             }
             Err(Lost::NotBegun(error)) => {
-                request.job.answer(Err(StoreError::Unavailable(error.to_string())));
+                request.answer(Err(StoreError::Unavailable(error.to_string())));
                 Err(error)
             }
         }
@@ -322,10 +336,91 @@ impl Desk {
 
 fn refuse(group: impl IntoIterator<Item = Request>, error: &rusqlite::Error) {
     for request in group {
-        request.job.answer(Err(StoreError::Unavailable(error.to_string())));
+        request.answer(Err(StoreError::Unavailable(error.to_string())));
     }
 }
 
 fn unavailable(error: rusqlite::Error) -> StoreError {
     StoreError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Commits one request that stores `value`, for each of the values.
+    fn store(desk: &mut Desk, values: &'static [i64], safety: Safety) -> Vec<Result<(), StoreError>> {
+        let room = Arc::new(Semaphore::new(2 * values.len()));
+        let permit = || Arc::clone(&room).try_acquire_owned().expect("there is room");
+        let (requests, mut answers): (Vec<_>, Vec<_>) = values
+            .iter()
+            .map(|value| {
+                let (reply, answer) = oneshot::channel();
+                let work = move |db: &Connection| db.execute("INSERT INTO t VALUES (?1)", [value]).map(drop);
+                let job = Box::new(Task::new(work, reply));
+                (Request { plugin: None, safety, job, room: [permit(), permit()] }, answer)
+            })
+            .unzip();
+        desk.commit(requests, safety);
+        assert_eq!(room.available_permits(), 2 * values.len());
+        answers.iter_mut().map(|answer| answer.try_recv().expect("it was answered")).collect()
+    }
+
+    fn desk(directory: &std::path::Path) -> Desk {
+        let path = directory.join("t.db");
+        let db = Connection::open(&path).expect("it can be made");
+        db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (value INTEGER NOT NULL) STRICT").expect("a table");
+        Desk::new(db, path.with_extension("db-wal"), 1 << 20)
+    }
+
+    fn stored(desk: &Desk) -> Vec<i64> {
+        let mut select = desk.db.prepare("SELECT value FROM t ORDER BY value").expect("the table is there");
+        select.query_map([], |row| row.get(0)).and_then(Iterator::collect).expect("they can be read")
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_written_is_told_and_gets_over() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut desk = desk(directory.path());
+        desk.db.pragma_update(None, "query_only", true).expect("it can be set");
+        for safety in [Safety::Process, Safety::Power] {
+            for answer in store(&mut desk, &[1, 2], safety) {
+                assert!(matches!(&answer, Err(StoreError::Unavailable(why)) if why.contains("readonly")), "{answer:?}");
+            }
+        }
+        desk.db.pragma_update(None, "query_only", false).expect("it can be set");
+        assert!(store(&mut desk, &[3], Safety::Power).iter().all(Result::is_ok));
+        assert_eq!(stored(&desk), [3]);
+    }
+
+    #[test]
+    fn a_commit_that_fails_is_told_to_those_who_do_not_fit() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut desk = desk(directory.path());
+        // Deferred keys are checked at the commit: the savepoints succeed, and then the whole group is lost.
+        desk.db
+            .execute_batch(
+                "PRAGMA foreign_keys = ON; CREATE TABLE p (id INTEGER PRIMARY KEY) STRICT; INSERT INTO p VALUES (1), (3);
+                 DROP TABLE t;
+                 CREATE TABLE t (value INTEGER NOT NULL REFERENCES p (id) DEFERRABLE INITIALLY DEFERRED) STRICT",
+            )
+            .expect("tables");
+        let answers = store(&mut desk, &[1, 2, 3], Safety::Process);
+        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true], "{answers:?}");
+        assert_eq!(stored(&desk), [1, 3], "each was done once");
+        assert!(desk.db.is_autocommit());
+    }
+
+    #[test]
+    fn a_transaction_left_open_takes_nothing_with_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut desk = desk(directory.path());
+        desk.db.execute_batch("BEGIN; INSERT INTO t VALUES (1)").expect("it begins");
+        assert!(store(&mut desk, &[2], Safety::Process).iter().all(Result::is_ok));
+        assert_eq!(stored(&desk), [2]);
+    }
 }

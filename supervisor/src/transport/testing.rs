@@ -158,6 +158,8 @@ fn dial() {
             Ok(0) if written.is_ok() => std::process::exit(CLOSED),
             Ok(0) => std::process::exit(CLOSED_UNREAD),
             Ok(_) => {}
+            // A child that the process has from the shell it was may end; a wait with a time limit is not resumed.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => std::process::exit(CLOSED_UNREAD),
             Err(_) => std::process::exit(1),
         }

@@ -1,15 +1,24 @@
-//! What an out-of-process host must prove, statement by statement, as far as `before_tool_call` reaches. The numbers in
-//! the tests' names are those of the contracts: X, what only such a host can show; Q, what people complained about
-//! and what must hold therefore.
+//! What an out-of-process host must prove, statement by statement: each test is named after those it shows (`x02_…`,
+//! `q07_…`), and quotes them. A real supervisor, real plugins, real faults.
+//!
+//! The X statements are about plugins that are processes; the Q statements answer what users of in-process plugins
+//! complained about. Shown here is what `before_tool_call` reaches.
 
-mod calls;
-mod fences;
-mod life;
-mod registration;
+mod arrange;
+mod ends;
+mod guards;
+mod hangs;
+mod isolation;
+mod limits;
+mod look;
+mod messages;
+mod quarantine;
 mod reload;
-mod stop;
+mod shutdown;
 
 use std::time::Duration;
 
-/// For one test.
-const LIMIT: Duration = Duration::from_secs(90);
+/// For one test; each takes some seconds at most.
+const LIMIT: Duration = Duration::from_secs(60);
+/// The plugin that behaves, beside those that do not.
+const NEIGHBOUR: &str = "neighbour";

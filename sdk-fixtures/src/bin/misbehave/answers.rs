@@ -9,6 +9,7 @@ use outrigger_proto::types::v1::hook_result::Result as Shape;
 use outrigger_proto::types::v1::tool_call_decision::Decision;
 use outrigger_proto::types::v1::{ApprovalRequest, Proceed, PromptContribution, ToolCallDecision};
 
+use crate::identity::NAMESPACE;
 use crate::link::describe;
 use crate::plugin::{self, Plugin, hook_answer};
 use crate::report::report;
@@ -77,7 +78,7 @@ pub(crate) async fn bad_json(plugin: &Plugin, fault: &str, invocation: Option<&I
         invocation_id: 0,
         session: Some(SessionTarget { target: Some(Target::Handle(handle)) }),
         change: Some(StateChange {
-            namespace: "misbehave".to_owned(),
+            namespace: NAMESPACE.to_owned(),
             change: Some(Change::ValueJson(json)),
             ..StateChange::default()
         }),

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
+use bytes::Bytes;
 use outrigger_fixtures::faults::Phase;
-use outrigger_proto::plugin::v1::session_request::Control as Send;
-use outrigger_proto::plugin::v1::session_response::Control as Receive;
+use outrigger_proto::plugin::v1::session_request::Control as ToHost;
+use outrigger_proto::plugin::v1::session_response::Control as FromHost;
 use outrigger_proto::plugin::v1::{HookRegistration, Register, SessionRequest, StateRegistration};
 use outrigger_proto::types::v1::{Hook, ProtocolRange};
 use tokio::io::AsyncReadExt as _;
@@ -20,6 +21,8 @@ use crate::{answers, strike};
 
 /// Items of `too-many-items`; a registration has at most 256.
 const TOO_MANY: usize = 300;
+/// The namespace of bad JSON.
+pub(crate) const NAMESPACE: &str = "misbehave";
 /// A hook that does not exist.
 const UNKNOWN_HOOK: i32 = 9999;
 
@@ -48,23 +51,24 @@ pub(crate) fn first_message(plugin: &Plugin) -> Option<SessionRequest> {
         "foreign-token" => arguments.options.get("token").map(|token| plugin::hello(token)),
         "bad-version" => {
             let mut message = plugin::hello(&plugin.token);
-            if let Some(Send::Hello(hello)) = &mut message.control {
+            if let Some(ToHost::Hello(hello)) = &mut message.control {
                 hello.protocol = Some(ProtocolRange { min: 99, max: 99 });
             }
             Some(message)
         }
         "register-before-hello" => {
-            let control = Some(Send::Register(plugin::register(&arguments.tools)));
+            let control = Some(ToHost::Register(plugin::register(&arguments.tools)));
             Some(SessionRequest { control, ..SessionRequest::default() })
         }
         _ => None,
     }
 }
 
-/// The registration of a fault that strikes when starting.
+/// What is registered: the guard, and what a fault that strikes when starting adds to it.
 pub(crate) fn registration(arguments: &Arguments) -> Register {
     let mut register = plugin::register(&arguments.tools);
-    let fault = arguments.fault.map_or("", |fault| fault.name);
+    let Some(fault) = arguments.fault.map(|fault| fault.name) else { return register };
+    let starting = arguments.when == Phase::Starting;
     match fault {
         "undeclared-guard" => register.hooks.push(HookRegistration {
             handler_id: "undeclared".to_owned(),
@@ -81,17 +85,19 @@ pub(crate) fn registration(arguments: &Arguments) -> Register {
             hook: Hook::SessionStart as i32,
             ..HookRegistration::default()
         })),
+        // In later phases it is the namespace of the bad value.
         _ if fault.ends_with("-json") => register.states.push(StateRegistration {
-            namespace: "misbehave".to_owned(),
-            slot_key: "misbehave".to_owned(),
-            slot_schema_json: answers::text(fault),
+            namespace: NAMESPACE.to_owned(),
+            slot_key: if starting { NAMESPACE.to_owned() } else { String::new() },
+            slot_schema_json: if starting { answers::text(fault) } else { Bytes::new() },
             ..StateRegistration::default()
         }),
         _ => return register,
     }
-    strike::announce(arguments);
-    let items = register.hooks.len() + register.states.len();
-    report!("registers {items} items");
+    if starting {
+        strike::announce(arguments);
+        report!("registers {} items", register.hooks.len() + register.states.len());
+    }
     register
 }
 
@@ -134,7 +140,7 @@ async fn open_session(link: &Link, token: &str) -> String {
         Err(status) => Err(status),
     };
     match first {
-        Ok(Some(message)) if matches!(message.control, Some(Receive::Welcome(_))) => "welcomed".to_owned(),
+        Ok(Some(message)) if matches!(message.control, Some(FromHost::Welcome(_))) => "welcomed".to_owned(),
         Ok(Some(_)) => "answered".to_owned(),
         Ok(None) => "ended".to_owned(),
         Err(status) => describe(&status),

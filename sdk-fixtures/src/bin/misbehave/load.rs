@@ -92,8 +92,8 @@ fn long_line() {
 fn leak(mib: usize) {
     let mut kept = Vec::with_capacity(mib);
     for taken in 1..=mib {
-        // Written, so that the pages are there; different, so that they cannot be merged.
-        kept.push((0..1 << 20).map(|byte: u32| (byte as usize ^ taken) as u8).collect::<Vec<_>>());
+        // Not zero, so that every page is written and there.
+        kept.push(vec![taken as u8 | 1; 1 << 20]);
         thread::sleep(Duration::from_millis(2));
     }
     report!("took {mib} MiB");

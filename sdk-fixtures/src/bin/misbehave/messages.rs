@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use outrigger_proto::plugin::v1::invocation_result::Outcome;
-use outrigger_proto::plugin::v1::session_request::Control as Send;
+use outrigger_proto::plugin::v1::session_request::Control as ToHost;
 use outrigger_proto::plugin::v1::{
     Failed, Fatal, FatalReason, Invocation, InvocationProgress, InvocationResult, ListSessionsRequest, Pong,
     SessionRequest,
@@ -60,7 +60,7 @@ fn flood(plugin: &Plugin) {
     let Some(out) = plugin.out.clone() else { return };
     tokio::spawn(async move {
         for sent in 0..count {
-            let control = Some(Send::Pong(Pong { ping_id: u64::MAX }));
+            let control = Some(ToHost::Pong(Pong { ping_id: u64::MAX }));
             if out.send(SessionRequest { control, ..SessionRequest::default() }).await.is_err() {
                 report!("sent {sent} frames, then the session ended");
                 return;

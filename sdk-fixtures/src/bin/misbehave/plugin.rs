@@ -1,4 +1,4 @@
-//! The plugin's side of a session: behaves well, and asks [`strike`](crate::strike) at every point where a fault may
+//! The plugin's side of a session: behaves well, and asks [`strike`] at every point where a fault may
 //! have its turn.
 
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::{env, process, thread, time::Duration};
 use outrigger_fixtures::faults::Phase;
 use outrigger_proto::plugin::v1::invocation::Call;
 use outrigger_proto::plugin::v1::invocation_result::Outcome;
-use outrigger_proto::plugin::v1::session_request::Control as Send;
-use outrigger_proto::plugin::v1::session_response::Control as Receive;
+use outrigger_proto::plugin::v1::session_request::Control as ToHost;
+use outrigger_proto::plugin::v1::session_response::Control as FromHost;
 use outrigger_proto::plugin::v1::{
     Declined, Hello, HookRegistration, Invocation, InvocationResult, Pong, Register, SessionRequest, SessionResponse,
     Welcome,
@@ -19,6 +19,7 @@ use outrigger_proto::types::v1::{Block, Hook, HookResult, ProtocolRange, ToolCal
 use tokio::sync::mpsc;
 
 use crate::arguments::Arguments;
+use crate::identity;
 use crate::link::{Failure, Link, describe};
 use crate::report::report;
 use crate::strike::{self, After};
@@ -84,13 +85,15 @@ impl Plugin {
             self.strike(Phase::Starting, None).await?;
             return Err("it lives on".into());
         }
-        let mut session = self.link.session(requests).await.map_err(|status| describe(&status))?;
-        let end = loop {
-            match session.message().await {
-                Ok(Some(frame)) => self.frame(frame).await?,
-                Ok(None) => break "ok".to_owned(),
-                Err(status) => break describe(&status),
-            }
+        let end = match self.link.session(requests).await {
+            Ok(mut session) => loop {
+                match session.message().await {
+                    Ok(Some(frame)) => self.frame(frame).await?,
+                    Ok(None) => break "ok".to_owned(),
+                    Err(status) => break describe(&status),
+                }
+            },
+            Err(status) => describe(&status),
         };
         if self.stubborn {
             report!("the session ended and is ignored: {end}");
@@ -114,7 +117,7 @@ impl Plugin {
     }
 
     /// Sends a control frame.
-    pub(crate) async fn control(&self, control: Send) {
+    pub(crate) async fn control(&self, control: ToHost) {
         self.send(SessionRequest { control: Some(control), ..SessionRequest::default() }).await;
     }
 
@@ -136,7 +139,7 @@ impl Plugin {
             }
         }
         match frame.control {
-            Some(Receive::Welcome(welcome)) => {
+            Some(FromHost::Welcome(welcome)) => {
                 self.welcome = welcome;
                 if !self.strikes_on_connecting() {
                     self.strike(Phase::Starting, None).await?;
@@ -144,10 +147,10 @@ impl Plugin {
                 if self.stubborn {
                     return Ok(());
                 }
-                let register = strike::registration(self);
-                self.control(Send::Register(register)).await;
+                let register = identity::registration(&self.arguments);
+                self.control(ToHost::Register(register)).await;
             }
-            Some(Receive::Registered(registered)) => {
+            Some(FromHost::Registered(registered)) => {
                 for verdict in registered.verdicts.iter().take(3) {
                     report!("verdict on {}: {:?}", verdict.id, verdict.reason());
                 }
@@ -155,9 +158,9 @@ impl Plugin {
                     self.strike(Phase::Idle, None).await?;
                 }
             }
-            Some(Receive::Ping(ping)) => self.control(Send::Pong(Pong { ping_id: ping.ping_id })).await,
-            Some(Receive::Drain(_)) if !self.stubborn => self.drain().await?,
-            Some(Receive::Shutdown(_)) if !self.stubborn => {
+            Some(FromHost::Ping(ping)) => self.control(ToHost::Pong(Pong { ping_id: ping.ping_id })).await,
+            Some(FromHost::Drain(_)) if !self.stubborn => self.drain().await?,
+            Some(FromHost::Shutdown(_)) if !self.stubborn => {
                 for invocation in std::mem::take(&mut self.held) {
                     self.finish(invocation).await;
                 }
@@ -236,7 +239,7 @@ pub(crate) fn hello(token: &str) -> SessionRequest {
         sdk: "rust/misbehave".to_owned(),
         ..Hello::default()
     };
-    SessionRequest { control: Some(Send::Hello(hello)), ..SessionRequest::default() }
+    SessionRequest { control: Some(ToHost::Hello(hello)), ..SessionRequest::default() }
 }
 
 /// The well-behaved Register: one guard.

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use outrigger_fixtures::faults::Phase;
-use outrigger_proto::plugin::v1::session_request::Control as Send;
-use outrigger_proto::plugin::v1::{Invocation, Register, SessionRequest};
+use outrigger_proto::plugin::v1::session_request::Control as ToHost;
+use outrigger_proto::plugin::v1::{Invocation, SessionRequest};
 
 use crate::arguments::Arguments;
 use crate::link::{Failure, Link};
@@ -59,14 +58,6 @@ pub(crate) fn first_message(plugin: &Plugin) -> SessionRequest {
     faulty.unwrap_or_else(|| plugin::hello(&plugin.token))
 }
 
-/// What is registered.
-pub(crate) fn registration(plugin: &Plugin) -> Register {
-    if plugin.arguments.when != Phase::Starting {
-        return plugin::register(&plugin.arguments.tools);
-    }
-    identity::registration(&plugin.arguments)
-}
-
 /// Strikes.
 pub(crate) async fn strike(
     plugin: &mut Plugin,
@@ -99,12 +90,12 @@ pub(crate) async fn strike(
             Continue
         }
         "fatal-config" | "fatal-internal" => {
-            plugin.control(Send::Fatal(messages::fatal(fault))).await;
+            plugin.control(ToHost::Fatal(messages::fatal(fault))).await;
             Continue
         }
         "register-twice" => {
             // When starting, the ordinary one follows.
-            plugin.control(Send::Register(plugin::register(&plugin.arguments.tools))).await;
+            plugin.control(ToHost::Register(plugin::register(&plugin.arguments.tools))).await;
             Continue
         }
         "late-host-call" => {

@@ -23,7 +23,7 @@ struct Document {
 
 /// Checks the configuration. Exit code 1 where something is wrong.
 pub(in crate::cli) fn check(context: &mut Context<'_>, args: &CheckArgs, check: ConfigCheck) -> Result<Exit, Failure> {
-    let file = args.file.clone().unwrap_or_else(default_config_path);
+    let file = args.file.clone().map_or_else(default_config_path, Ok)?;
     let report = check(&file);
     let valid = report.problems.is_empty();
     let exit = if valid { Exit::Done } else { Exit::Failed };

@@ -6,10 +6,9 @@ use outrigger_proto::admin::v1 as admin;
 use serde::Serialize;
 
 use crate::cli::Context;
-use crate::cli::args::{PluginArg, ReloadArgs, StartArgs};
+use crate::cli::args::{PluginArg, StartArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{BAD, WARN};
 use crate::cli::text::{count, duration, safe};
 use crate::cli::view::plugin::Plugin;
 use crate::cli::view::{length, name, nonzero};
@@ -81,16 +80,6 @@ struct Reloaded {
     previous_generation: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct ConfigChange {
-    dry_run: bool,
-    added: Vec<String>,
-    removed: Vec<String>,
-    reloaded: Vec<String>,
-    quarantined: Vec<String>,
-    needs_restart: Vec<String>,
-}
-
 /// Starts a plugin and waits until it is ready or has failed.
 pub(in crate::cli) async fn start(context: &mut Context<'_>, args: StartArgs) -> Result<Exit, Failure> {
     let mut client = context.admin().await?;
@@ -127,11 +116,10 @@ pub(in crate::cli) async fn restart(context: &mut Context<'_>, args: PluginArg) 
     Ok(exit)
 }
 
-/// Reloads a plugin, or the configuration.
-pub(in crate::cli) async fn reload(context: &mut Context<'_>, args: ReloadArgs) -> Result<Exit, Failure> {
-    let Some(plugin_id) = args.plugin else { return reload_config(context, args.dry_run).await };
+/// Swaps a plugin for its next generation.
+pub(in crate::cli) async fn reload(context: &mut Context<'_>, args: PluginArg) -> Result<Exit, Failure> {
     let mut client = context.admin().await?;
-    let request = admin::ReloadPluginRequest { plugin_id, drain_timeout: None };
+    let request = admin::ReloadPluginRequest { plugin_id: args.plugin, drain_timeout: None };
     let answer = context.wait(client.reload_plugin(request)).await?;
     let plugin = Plugin::from(answer.plugin.unwrap_or_default());
     let previous_generation = nonzero(answer.previous_generation);
@@ -142,42 +130,6 @@ pub(in crate::cli) async fn reload(context: &mut Context<'_>, args: ReloadArgs) 
     }
     let before = previous_generation.map(|number| format!(" (generation {number} before)")).unwrap_or_default();
     context.line(format!("{}{before}", now(&plugin)))?;
-    Ok(exit)
-}
-
-async fn reload_config(context: &mut Context<'_>, dry_run: bool) -> Result<Exit, Failure> {
-    let mut client = context.admin().await?;
-    let answer = context.wait(client.reload_config(admin::ReloadConfigRequest { dry_run })).await?;
-    let change = ConfigChange {
-        dry_run,
-        added: answer.added,
-        removed: answer.removed,
-        reloaded: answer.reloaded,
-        quarantined: answer.quarantined,
-        needs_restart: answer.needs_restart,
-    };
-    let exit = if change.quarantined.is_empty() { Exit::Done } else { Exit::Plugin };
-    if context.global.json {
-        context.document(&change)?;
-        return Ok(exit);
-    }
-    let parts = [
-        ("added", &change.added, None),
-        ("no longer in the file, stopped", &change.removed, None),
-        ("reloaded", &change.reloaded, None),
-        ("wrong entry, quarantined", &change.quarantined, Some(BAD)),
-        ("needs a restart of the supervisor", &change.needs_restart, Some(WARN)),
-    ];
-    if parts.iter().all(|(_, names, _)| names.is_empty()) {
-        context.line("nothing differs")?;
-    } else if dry_run {
-        context.line("nothing was changed; this would be:")?;
-    }
-    for (what, names, style) in parts.into_iter().filter(|(_, names, _)| !names.is_empty()) {
-        let names = safe(&names.join(", ")).into_owned();
-        let names = style.map_or(names.clone(), |style| context.terminal.paint(style, names));
-        context.line(format!("{what}: {names}"))?;
-    }
     Ok(exit)
 }
 

@@ -25,7 +25,7 @@ struct Document {
 
 /// Writes the file, or refuses where there is one.
 pub(in crate::cli) fn init(context: &mut Context<'_>, args: &InitArgs) -> Result<Exit, Failure> {
-    let file = args.dir.as_ref().map_or_else(default_config_path, |dir| dir.join("outrigger.toml"));
+    let file = args.dir.as_ref().map_or_else(default_config_path, |dir| Ok(dir.join("outrigger.toml")))?;
     let overwritten = write(&file, args.force).map_err(|error| {
         let shown = file.display();
         if error.kind() == io::ErrorKind::AlreadyExists {
@@ -41,7 +41,8 @@ pub(in crate::cli) fn init(context: &mut Context<'_>, args: &InitArgs) -> Result
     }
     let shown = safe(&file.display().to_string()).into_owned();
     context.line(format!("wrote {shown}"))?;
-    let option = if file == default_config_path() { String::new() } else { format!(" --config {shown}") };
+    let found = default_config_path().is_ok_and(|default| default == file);
+    let option = if found { String::new() } else { format!(" --config {shown}") };
     context
         .line(format!("next: name your plugins in it, then `outrigger check {shown}` and `outrigger run{option}`"))?;
     Ok(Exit::Done)

@@ -43,7 +43,8 @@ pub(in crate::cli) async fn key(context: &mut Context<'_>, command: KeyCommand) 
     let mut client = context.admin().await?;
     match command {
         KeyCommand::Add { runtime, group } => {
-            let request = admin::AddRuntimeKeyRequest { runtime_id: runtime, group: group.unwrap_or_default() };
+            let request =
+                admin::AddRuntimeKeyRequest { runtime_id: runtime.to_string(), group: group.unwrap_or_default() };
             let answer = context.wait(client.add_runtime_key(request)).await?;
             let added = Added { key: answer.key.unwrap_or_default().into(), created: answer.created };
             if context.global.json {
@@ -64,7 +65,7 @@ pub(in crate::cli) async fn key(context: &mut Context<'_>, command: KeyCommand) 
             }
         }
         KeyCommand::Remove { runtime } => {
-            let request = admin::RemoveRuntimeKeyRequest { runtime_id: runtime.clone() };
+            let request = admin::RemoveRuntimeKeyRequest { runtime_id: runtime.to_string() };
             let answer = context.wait(client.remove_runtime_key(request)).await?;
             let removed = Removed { removed: answer.removed, was_attached: answer.was_attached };
             if context.global.json {
@@ -75,7 +76,7 @@ pub(in crate::cli) async fn key(context: &mut Context<'_>, command: KeyCommand) 
                     (true, false) => "removed; no runtime was attached with it",
                     (true, true) => "removed; the runtime attached with it is cut off",
                 };
-                context.line(format!("{}: {what}", safe(&runtime)))?;
+                context.line(format!("{runtime}: {what}"))?;
             }
         }
     }

@@ -12,9 +12,13 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 
 /// What the recorded agent's failing command contains: the Python guard is configured to block it.
-pub(super) const BLOCKED_TEXT: &str = "exit 3";
-/// The plugin that is killed: it guards the file tools.
+const BLOCKED_TEXT: &str = "exit 3";
+/// A command of the recorded agent that the Rust guard is configured to block.
+const DENIED_PATTERN: &str = "uname *";
+/// The plugin that is killed.
 pub(super) const VICTIM: &str = "file-guard";
+/// The tool it guards.
+pub(super) const VICTIM_TOOL: &str = "read";
 
 /// The traces, so that the demonstration needs no files beside the program.
 pub(super) const TRACES: [(&str, &str); 5] = [
@@ -101,61 +105,59 @@ impl Directory {
 
     /// Writes a package for each plugin, and the configuration that names them in the order of asking.
     pub(super) fn write_packages(&self, programs: &Programs, python: Option<&Python>) -> Result<(), Failure> {
-        let write = || -> io::Result<()> {
-            let mut packages = vec![
-                Package {
-                    id: "policy-gate",
-                    about: "Rust: blocks shell commands by rules",
-                    command: vec![text(&programs.policy_gate)?],
-                    relative: false,
-                    guards: &["exec"],
-                    config: None,
-                },
-                Package {
-                    id: VICTIM,
-                    about: "Rust: watches over the file tools",
-                    command: [text(&programs.misbehave)?]
-                        .into_iter()
-                        .chain(["--tool", "write", "--tool", "read", "--tool", "edit"].map(str::to_owned))
-                        .collect(),
-                    relative: false,
-                    guards: &["write", "read", "edit"],
-                    config: None,
-                },
-                Package {
-                    id: "audit-observer",
-                    about: "Rust: keeps a record of what tools did",
-                    command: vec![text(&programs.audit_observer)?],
-                    relative: false,
-                    guards: &[],
-                    config: None,
-                },
-            ];
-            if let Some(python) = python {
-                let command = ["-B".to_owned(), text(&python.script)?];
-                packages.insert(
-                    1,
-                    Package {
-                        id: "python-gate",
-                        about: "Python, stock gRPC stubs, no library: blocks commands with a configured text",
-                        command: std::iter::once(text(&python.interpreter)?).chain(command).collect(),
-                        relative: true,
-                        guards: &["exec"],
-                        config: Some(format!("{{ text = {} }}", quote(BLOCKED_TEXT))),
-                    },
-                );
-            }
-            let mut config = String::new();
-            for package in &packages {
-                let dir = self.path.join("packages").join(package.id);
-                fs::create_dir_all(&dir)?;
-                fs::write(dir.join("plugin.toml"), package.manifest())?;
-                config.push_str(&package.entry());
-            }
-            fs::write(self.config(), config)
-        };
-        write()
+        self.write(programs, python)
             .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", self.path.display())))
+    }
+
+    fn write(&self, programs: &Programs, python: Option<&Python>) -> io::Result<()> {
+        let mut packages = vec![
+            Package {
+                id: "policy-gate",
+                manifest: include_str!("../../../../sdk-fixtures/plugins/policy-gate/plugin.toml"),
+                schema: Some(include_str!("../../../../sdk-fixtures/plugins/policy-gate/config.schema.json")),
+                command: vec![text(&programs.policy_gate)?],
+                tools: None,
+                config: Some(format!("{{ deny_patterns = [{}] }}", quote(DENIED_PATTERN))),
+            },
+            Package {
+                id: VICTIM,
+                manifest: include_str!("../../../../sdk-fixtures/plugins/misbehave/plugin.toml"),
+                schema: None,
+                command: vec![text(&programs.misbehave)?, "--tool".to_owned(), VICTIM_TOOL.to_owned()],
+                tools: Some(VICTIM_TOOL),
+                config: None,
+            },
+            Package {
+                id: "audit-observer",
+                manifest: include_str!("../../../../sdk-fixtures/plugins/audit-observer/plugin.toml"),
+                schema: None,
+                command: vec![text(&programs.audit_observer)?],
+                tools: None,
+                config: None,
+            },
+        ];
+        if let Some(python) = python {
+            let gate = Package {
+                id: "python-gate",
+                manifest: include_str!("../../../../sdk-fixtures/plugins/python-gate/plugin.toml"),
+                schema: Some(include_str!("../../../../sdk-fixtures/plugins/python-gate/config.schema.json")),
+                command: vec![text(&python.interpreter)?, "-B".to_owned(), text(&python.script)?],
+                tools: None,
+                config: Some(format!("{{ text = {} }}", quote(BLOCKED_TEXT))),
+            };
+            packages.insert(1, gate);
+        }
+        let mut config = String::new();
+        for package in &packages {
+            let dir = self.path.join("packages").join(package.id);
+            fs::create_dir_all(&dir)?;
+            fs::write(dir.join("plugin.toml"), package.manifest())?;
+            if let Some(schema) = package.schema {
+                fs::write(dir.join("config.schema.json"), schema)?;
+            }
+            config.push_str(&package.entry());
+        }
+        fs::write(self.config(), config)
     }
 }
 
@@ -166,41 +168,38 @@ impl Drop for Directory {
     }
 }
 
-/// One plugin.
+/// One plugin: the package its author ships, with what the demonstration wants otherwise.
 struct Package {
     id: &'static str,
-    about: &'static str,
+    manifest: &'static str,
+    schema: Option<&'static str>,
     command: Vec<String>,
-    relative: bool,
-    guards: &'static [&'static str],
+    /// The tool its guard is for. `None`: as the manifest says.
+    tools: Option<&'static str>,
     config: Option<String>,
 }
 
 impl Package {
+    /// The manifest with other values for keys that have one line each.
     fn manifest(&self) -> String {
-        let list = |items: &mut dyn Iterator<Item = &str>| items.map(quote).collect::<Vec<_>>().join(", ");
-        let mut manifest = format!(
-            "id = {}\nversion = \"1.0.0\"\ndescription = {}\ncommand = [{}]\nconnect = \"{}\"\n",
-            quote(self.id),
-            quote(self.about),
-            list(&mut self.command.iter().map(String::as_str)),
-            if self.relative { "relative" } else { "absolute" },
-        );
-        manifest.push_str("scopes = [\"hooks.tools\", \"events.read\"]\n");
-        if !self.guards.is_empty() {
-            let tools = list(&mut self.guards.iter().copied());
-            manifest.push_str(&format!("\n[[guard]]\nhook = \"before_tool_call\"\ntools = [{tools}]\n"));
+        let command: Vec<_> = self.command.iter().map(|part| quote(part)).collect();
+        let mut manifest = String::new();
+        for line in self.manifest.lines() {
+            let line = match (line.split_once(" = ").map(|(key, _)| key), self.tools) {
+                (Some("id"), _) => format!("id = {}", quote(self.id)),
+                (Some("command"), _) => format!("command = [{}]", command.join(", ")),
+                (Some("tools"), Some(tool)) => format!("tools = [{}]", quote(tool)),
+                _ => line.to_owned(),
+            };
+            manifest.push_str(&line);
+            manifest.push('\n');
         }
         manifest
     }
 
     fn entry(&self) -> String {
-        let mut entry = format!("[[plugin]]\npackage = {}\n", quote(&format!("packages/{}", self.id)));
-        if let Some(config) = &self.config {
-            entry.push_str(&format!("config = {config}\n"));
-        }
-        entry.push('\n');
-        entry
+        let config = self.config.as_deref().map(|config| format!("config = {config}\n")).unwrap_or_default();
+        format!("[[plugin]]\npackage = {}\n{config}\n", quote(&format!("packages/{}", self.id)))
     }
 }
 
@@ -242,6 +241,10 @@ mod tests {
         assert_eq!(manifest["command"][0].as_str(), Some("/opt/odd \"name\"/p"));
         assert_eq!(manifest["connect"].as_str(), Some("relative"));
         assert_eq!(manifest["guard"][0]["tools"][0].as_str(), Some("exec"));
+        let victim = read(directory.path().join("packages/file-guard/plugin.toml"));
+        assert_eq!(victim["id"].as_str(), Some(VICTIM));
+        assert_eq!(victim["guard"][0]["tools"].as_array().map(Vec::len), Some(1));
+        assert_eq!(victim["guard"][0]["tools"][0].as_str(), Some(VICTIM_TOOL));
 
         let path = directory.path().to_owned();
         drop(directory);

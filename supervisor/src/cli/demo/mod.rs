@@ -50,24 +50,32 @@ pub(super) async fn demo(context: &mut Context<'_>, args: DemoArgs) -> Result<Ex
         state_dir: Some(directory.state_dir()),
         ..context.global.clone()
     };
-    let mut told = tokio::select! {
+    let told = tokio::select! {
         told = tell(&mut narrator, &global, &directory, &mut supervisor, python.is_some()) => told,
-        () = signals.come() => Err(interrupted()),
+        () = signals.come() => {
+            supervisor.kill().await;
+            return Err(interrupted());
+        }
     };
-    if told.is_ok() && args.hold {
-        told = hold(&mut narrator, &directory);
-        if told.is_ok() {
-            signals.come().await;
+    if told.is_err() {
+        // Where the story broke, the supervisor's own words are what helps. That they cannot be shown changes nothing.
+        let _ = narrator.log_tail(&directory.log());
+        supervisor.kill().await;
+        return told.map(|()| Exit::Done);
+    }
+    if args.hold {
+        hold(&mut narrator, &directory)?;
+        tokio::select! {
+            () = signals.come() => {}
+            () = supervisor.left() => {
+                narrator.step("The supervisor was stopped from elsewhere.")?;
+                return Ok(Exit::Done);
+            }
         }
     }
-    if told.is_ok() {
-        told = story::end(&mut narrator, &global, &mut supervisor).await;
-    } else {
-        // Where the story broke, the supervisor's own words are what helps.
-        narrator.log_tail(&directory.log())?;
-    }
+    let ended = story::end(&mut narrator, &global, &mut supervisor).await;
     supervisor.kill().await;
-    told.map(|()| Exit::Done)
+    ended.map(|()| Exit::Done)
 }
 
 async fn tell(

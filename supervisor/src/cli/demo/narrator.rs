@@ -56,7 +56,7 @@ impl<'a> Narrator<'a> {
     /// What the plugins made of a tool call.
     pub(super) fn decision(&mut self, decision: &Decision) -> Result<(), Failure> {
         let verdict = decision.verdict_words(self.terminal);
-        let line = format!("{:<6} {:<28}  {verdict}  {}", safe(&decision.tool), decision.summary(), decision.who());
+        let line = format!("{:<6} {:<32}  {verdict}  {}", safe(&decision.tool), decision.summary(), decision.who());
         self.print(format!("           {line}"))
     }
 

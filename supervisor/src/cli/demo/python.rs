@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use super::narrator::Narrator;
-use crate::cli::connection::user_dir;
 use crate::cli::failure::Failure;
 
 /// Packages of stock gRPC, pinned: the newest that Python 3.9 to 3.14 can all install.
@@ -50,7 +49,12 @@ impl Python {
 
 /// Finds the environment or makes it. `None`: there is none, and the reader knows why.
 pub(super) async fn prepare(narrator: &mut Narrator<'_>) -> Result<Option<Python>, Failure> {
-    let cache = user_dir("XDG_CACHE_HOME", ".cache");
+    let Some(cache) = cache_dir() else {
+        narrator.step(
+            "One of the plugins is Python. It is left out: no directory of this user can keep its environment.",
+        )?;
+        return Ok(None);
+    };
     let root = cache.join(format!("demo-python-{}", fingerprint()));
     let python = Python::below(&root);
     if python.interpreter.exists() && python.script.exists() {
@@ -65,6 +69,12 @@ pub(super) async fn prepare(narrator: &mut Narrator<'_>) -> Result<Option<Python
             Ok(None)
         }
     }
+}
+
+/// Where programs keep what they can make again.
+fn cache_dir() -> Option<PathBuf> {
+    let dir = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    Some(dir("XDG_CACHE_HOME").or_else(|| Some(dir("HOME")?.join(".cache")))?.join("outrigger"))
 }
 
 /// Makes it beside its place and moves it there when it is whole, so that two at once do not disturb each other.

@@ -6,7 +6,7 @@ use outrigger_proto::admin::v1 as admin;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::time::sleep;
 
-use super::files::{Directory, TRACES, VICTIM};
+use super::files::{Directory, TRACES, VICTIM, VICTIM_TOOL};
 use super::narrator::Narrator;
 use super::supervisor::Supervisor;
 use super::watch::Watch;
@@ -21,6 +21,7 @@ use crate::cli::text::{count, duration};
 use crate::cli::view::explain::Explanation;
 use crate::cli::view::plugin::Plugin;
 use crate::domain::hook::Hook;
+use crate::transport::keys::DEFAULT_RUNTIME;
 
 /// Between two things that happen, so that a person can follow.
 const PACE: Duration = Duration::from_millis(450);
@@ -85,7 +86,9 @@ impl Story {
 
         narrator.step("An agent's runtime attaches and is told which hooks plugins want.")?;
         let hooks = traces.iter().flat_map(|trace| trace.calls.iter().map(|call| call.hook)).collect();
-        let runtime = connection::runtime(global, "default").await?;
+        let runtime =
+            DEFAULT_RUNTIME.parse().map_err(|_| Failure::new(Exit::Failed, "the default runtime has no id"))?;
+        let runtime = connection::runtime(global, &runtime).await?;
         let player = tokio::time::timeout(READY_LIMIT, Player::attach(runtime, hooks))
             .await
             .map_err(|_| Failure::new(Exit::TimedOut, "the runtime could not attach in time"))??;
@@ -105,13 +108,13 @@ impl Story {
             for call in &trace.calls {
                 if call.hook == Hook::BeforeToolCall {
                     self.player.pause(PACE).await;
-                    if call.tool_name() == "read" && !killed {
+                    if call.tool_name() == VICTIM_TOOL && !killed {
                         killed = true;
                         self.kill(narrator, trace, call, &traces).await?;
                         continue;
                     }
                 }
-                let played = self.player.play(call).await?;
+                let played = self.player.play(call).await;
                 self.decide(narrator, trace, call, played)?;
             }
         }
@@ -147,14 +150,18 @@ impl Story {
         let (killed_at, (played, answered_at)) = tokio::join!(killed, asked);
         let killed_at = killed_at?;
         let waited = answered_at.saturating_duration_since(killed_at);
-        self.decide(narrator, trace, call, played?)?;
+        self.decide(narrator, trace, call, played)?;
         narrator.detail(format!("answered {} after the kill", duration(waited)))?;
         narrator.why("The agent is not left hanging, and a dead guard is a no: absence is not a way through.")?;
+
+        narrator.step("Asked again at once, while the guard is not there:")?;
+        let played = self.player.play(call).await;
+        self.decide(narrator, trace, call, played)?;
 
         if let Some((other, exec)) =
             traces.iter().find_map(|trace| Some((trace, tool_calls(trace).find(|call| call.tool_name() == "exec")?)))
         {
-            let played = self.player.play(exec).await?;
+            let played = self.player.play(exec).await;
             narrator.step("The other plugins noticed nothing:")?;
             self.decide(narrator, other, exec, played)?;
         }
@@ -172,7 +179,7 @@ impl Story {
         narrator.step("The agent asks again, and goes on where it was.")?;
         // The runtime hears of the new registration by itself; this takes it in.
         self.player.pause(PACE).await;
-        let played = self.player.play(call).await?;
+        let played = self.player.play(call).await;
         self.decide(narrator, trace, call, played)
     }
 
@@ -183,9 +190,8 @@ impl Story {
         let explanation = Explanation::from(self.client.explain_plugin(request).await?.into_inner());
         if let Some(failure) = explanation.failures.first() {
             let generation = failure.generation.map(|number| number.to_string()).unwrap_or_default();
-            let signal = failure.signal.map(|signal| format!(", signal {signal}")).unwrap_or_default();
-            let message = failure.message.as_deref().unwrap_or_default();
-            narrator.detail(format!("generation {generation}: {}{signal}. {message}", failure.cause))?;
+            let message = failure.message.as_deref().unwrap_or(&failure.cause);
+            narrator.detail(format!("generation {generation}, while {}: {message}", failure.phase))?;
         }
         let list = self.client.list_plugins(admin::ListPluginsRequest::default()).await?.into_inner();
         for plugin in list.plugins.into_iter().map(Plugin::from) {

@@ -68,6 +68,12 @@ impl Supervisor {
         timeout(limit, self.child.wait()).await.ok()?.ok()
     }
 
+    /// Waits until it has ended, however long that takes.
+    pub(super) async fn left(&mut self) {
+        // A child that cannot be waited for is not there.
+        let _ = self.child.wait().await;
+    }
+
     /// Ends it, whatever it does, and reaps it. Nothing happens where it has ended.
     pub(super) async fn kill(mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {

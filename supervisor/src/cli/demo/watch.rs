@@ -36,7 +36,8 @@ impl Watch {
         self.latest.values()
     }
 
-    /// The next status that came, of a plugin whose state or generation differs from before.
+    /// Takes statuses in until `done`, and tells of each plugin whose state or generation differs from before. `what` is said
+    /// where it does not come within `limit`.
     pub(super) async fn until<F>(
         &mut self,
         what: &str,

@@ -50,7 +50,7 @@ pub(super) async fn replay(context: &mut Context<'_>, args: ReplayArgs) -> Resul
         let mut before = None;
         for call in &trace.calls {
             player.pause(pace.gap(before.replace(call.at), call.at)).await;
-            let played = player.play(call).await?;
+            let played = player.play(call).await;
             let decision = report.add(&trace.name, call, played);
             if let Some(decision) = decision.filter(|_| !context.global.json) {
                 let line = decision.line(context.terminal, name_width);

@@ -102,11 +102,11 @@ impl Player {
     }
 
     /// Plays one call.
-    pub(crate) async fn play(&mut self, call: &Call) -> Result<Played, Failure> {
+    pub(crate) async fn play(&mut self, call: &Call) -> Played {
         let tool = call.tool_name();
         let trigger = trigger(call);
         let interest = self.client.interest(call.hook, &tool, trigger).filter(|_| !NOT_INVOCABLE.contains(&call.hook));
-        let Some(interest) = interest else { return Ok(Played::NotWanted) };
+        let Some(interest) = interest else { return Played::NotWanted };
         let fail_closed = interest.fail_closed;
         let wants_messages = interest.wants_messages;
         let longest = interest.max_duration.and_then(|length| Duration::try_from(length).ok());
@@ -115,15 +115,18 @@ impl Player {
         let session = session(call);
         let new = session.as_ref().filter(|session| !self.announced.contains(&session.key));
         if let Some(new) = new.filter(|_| self.client.is_attached()) {
-            self.client.announce(new.clone()).await?;
+            if let Err(status) = self.client.announce(new.clone()).await {
+                let error = InvokeError::Refused(format!("the session could not be announced: {}", status.message()));
+                return Played::Failed { error, blocked: fail_closed };
+            }
             self.announced.insert(new.key.clone());
         }
         let invocation = self.invocation(call, tool, trigger, session, wants_messages);
         let begin = Instant::now();
-        Ok(match self.client.invoke(invocation, limit).await {
+        match self.client.invoke(invocation, limit).await {
             Ok(outcome) => Played::Answered { outcome: Box::new(outcome), elapsed: begin.elapsed() },
             Err(error) => Played::Failed { error, blocked: fail_closed },
-        })
+        }
     }
 
     fn invocation(

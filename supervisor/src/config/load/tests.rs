@@ -27,6 +27,8 @@ impl Place {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().expect("it has a parent")).expect("a directory");
         fs::write(&path, text).expect("a file");
+        // Whatever the umask is.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("permissions");
         path
     }
 
@@ -61,18 +63,19 @@ impl Place {
     }
 }
 
-fn sound(entry: &Entry) -> &PluginSpec {
+fn split(entry: &Entry) -> Result<&PluginSpec, &BrokenEntry> {
     match entry {
-        Entry::Sound(spec) => spec,
-        Entry::Broken(broken) => panic!("it is broken: {:#?}", broken.problems),
+        Entry::Sound(spec) => Ok(spec),
+        Entry::Broken(broken) => Err(broken),
     }
 }
 
+fn sound(entry: &Entry) -> &PluginSpec {
+    split(entry).expect("it is sound")
+}
+
 fn broken(entry: &Entry) -> &BrokenEntry {
-    match entry {
-        Entry::Broken(broken) => broken,
-        Entry::Sound(spec) => panic!("it is sound: {spec:?}"),
-    }
+    split(entry).expect_err("it is broken")
 }
 
 fn ids(config: &Config) -> Vec<&str> {

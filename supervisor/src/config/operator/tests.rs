@@ -75,7 +75,7 @@ fn a_whole_file_is_read() {
         ..Settings::default()
     };
     assert_eq!(operator.settings, expected);
-    let [gate, other] = operator.plugins.as_slice() else { panic!("two plugins") };
+    let [gate, other] = <&[_; 2]>::try_from(operator.plugins.as_slice()).expect("two plugins");
     assert_eq!(told(&gate.problems), [""; 0]);
     let (package, written) = gate.package.clone().expect("a package");
     assert_eq!(
@@ -175,6 +175,8 @@ fn a_wrong_file_tells_of_its_entries_too() {
 #[test]
 fn each_mistake_of_an_entry_is_told() {
     let many = format!("env = {{ {} }}", (0..129).map(|i| format!("A{i} = \"\"")).collect::<Vec<_>>().join(", "));
+    let large: Vec<_> = (0..5).map(|i| format!("A{i} = \"{}\"", "x".repeat(30_000))).collect();
+    let large = format!("env = {{ {} }}", large.join(", "));
     let cases: &[(&str, &str)] = &[
         ("teir = \"trusted\"", "outrigger.toml:3: plugin[0].teir: is not a known key; perhaps `tier`"),
         (
@@ -290,6 +292,7 @@ fn each_mistake_of_an_entry_is_told() {
             "outrigger.toml:3: plugin[0].env.OUTRIGGER_SOCKET: is set by the supervisor; a name that does not begin with \
              OUTRIGGER_",
         ),
+        (&large, "outrigger.toml:3: plugin[0].env: has 150010 bytes; at most 131072 in names and values"),
         (&many, "outrigger.toml:3: plugin[0].env: has 129 variables; at most 128"),
         (
             "limits = { cpu = 1 }",

@@ -173,7 +173,7 @@ fn recursive_schemas_are_fine() {
     let tree = json!({ "properties": { "left": side, "right": side, "forest": { "items": side } } });
     assert!(compile(&tree).expect("it is cheap").accepts(&json!({ "left": null, "forest": [{ "right": {} }] })));
     let many: serde_json::Map<_, _> =
-        (0..500).map(|index| (format!("key{index}"), json!({ "type": "string" }))).collect();
+        (0..1_500).map(|index| (format!("key{index}"), json!({ "type": "string" }))).collect();
     assert!(compile(&json!({ "properties": many })).is_ok());
     let json_value = json!({ "items": { "$ref": "#" }, "additionalProperties": { "$ref": "#" }, "type": ["object", "array", "null"] });
     assert!(compile(&json_value).expect("it is cheap").accepts(&json!([{ "a": [null] }])));
@@ -200,4 +200,16 @@ fn the_deepest_fits_the_stack() {
     nested["$defs"] = Value::Object(definitions);
     nested["$defs"]["d255"] = json!(true);
     assert!(compile(&nested).expect("it is within the bounds").accepts(&json!([[[]]])));
+}
+
+/// To explain costs memory for every visit, so what is large is only decided.
+#[test]
+fn what_is_too_large_to_explain_is_refused_all_the_same() {
+    let schema = json!({ "items": { "anyOf": vec![json!({ "type": "boolean" }); 900] } });
+    let told = mismatches(&schema, &json!(vec![1; 100]));
+    assert_eq!(
+        told,
+        ["at `/`: an array is not what the schema wants: something else in a place that is too costly to find"]
+    );
+    assert_eq!(mismatches(&schema, &json!(vec![1; 2])).len(), 2);
 }

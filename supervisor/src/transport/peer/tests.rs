@@ -142,7 +142,8 @@ async fn a_dialer_that_has_exited_is_refused() {
                         "{means:?} {reason}"
                     );
                 }
-                assert!(descends_from_by(means, here.as_fd(), &keeper).is_ok());
+                let here = descends_from_by(means, here.as_fd(), &keeper);
+                assert!(here.is_ok(), "{script} {means:?} {here:?} {went}");
             }
         }
     })

@@ -1,0 +1,47 @@
+//! Texts that come from outside: bounds in UTF-16 units, and what must never reach a terminal raw.
+
+/// Length in characters as the contract counts them: UTF-16 code units.
+#[must_use]
+pub fn units(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// Control characters but space, and characters that change the direction of text.
+#[must_use]
+pub fn is_unsafe(character: char) -> bool {
+    // Bidirectional marks, embeddings and isolates; line and paragraph separators stand between them.
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text in one line: what must not reach a terminal becomes a space, and it is cut at `max` units.
+#[must_use]
+pub fn clean(text: &str, max: usize) -> String {
+    let mut cleaned = String::new();
+    let mut units = 0;
+    for character in text.trim().chars() {
+        units += character.len_utf16();
+        if units > max {
+            break;
+        }
+        cleaned.push(if is_unsafe(character) { ' ' } else { character });
+    }
+    cleaned
+}
+
+/// An id of a handler, namespace, job or the like: 1 to 128 characters, trimmed, no control characters.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    !text.is_empty() && text == text.trim() && units(text) <= 128 && !text.chars().any(is_unsafe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleaned_text_is_one_harmless_line() {
+        assert_eq!(clean(" a\nb\u{1b}[31m\u{202e}c ", 100), "a b [31m c");
+        assert_eq!(clean("𝄞𝄞𝄞", 4), "𝄞𝄞");
+    }
+}

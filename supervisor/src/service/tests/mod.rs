@@ -1,0 +1,13 @@
+//! Tests of the services together, one file a topic. What concerns one file alone is tested there.
+
+mod actor;
+mod admin;
+mod control;
+mod conversation;
+mod dispatch;
+mod launch;
+mod registration;
+mod reload;
+mod runtime;
+mod session;
+mod shutdown;
