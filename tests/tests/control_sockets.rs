@@ -1,4 +1,5 @@
-//! The control sockets: a key on every call, and nobody from a plugin's tree, whatever key it has.
+//! The control sockets: a key on every call, and nobody from a plugin's tree, whatever key it has. And the socket of a
+//! launch, where the connection that carries the Session is the plugin, and no other.
 
 use std::time::Duration;
 
@@ -178,6 +179,34 @@ async fn a_plugins_detached_grandchild_is_refused_before_it_is_parsed() {
             }
         }
         assert!(world.log_tail().contains("refused"), "the operator is told:\n{}", world.log_tail());
+    })
+    .await;
+}
+
+/// Q10, the connections: a second Session, a used token and a call without the session's secret are refused, each with a
+/// status of its own, while the Session goes on.
+#[tokio::test]
+async fn q10_only_the_sessions_own_connection_is_the_plugin() {
+    within(LIMIT, async {
+        let faults = [
+            ("reused-token", "reused token: status FailedPrecondition"),
+            ("second-session", "second session: status FailedPrecondition"),
+            ("second-connection", "without secret: status Unauthenticated"),
+            ("early-host-call", "early host call: status Unauthenticated"),
+        ];
+        let setup = Setup::new().await;
+        let world = faults.iter().fold(setup, |setup, (fault, _)| {
+            let when = if *fault == "early-host-call" { Phase::Starting } else { Phase::Idle };
+            setup.plugin(Package::misbehaving(fault, fault, when))
+        });
+        let world = world.start().await;
+        for (fault, words) in faults {
+            world.ready(fault).await;
+            let told = world.told(fault, words.split(':').next().expect("it has a colon")).await;
+            assert!(told.contains(words), "{fault}: {told}");
+            assert!(world.call(fault, &json!({})).await.goes_on(), "{fault}");
+            assert_eq!(world.status(fault).await.generation, 1, "{fault}");
+        }
     })
     .await;
 }

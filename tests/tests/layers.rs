@@ -37,8 +37,12 @@ const LAYERS: &[Layer] = &[
         uses: &["config", "domain"],
         forbidden: &["outrigger_proto", "prost", "prost_types", "tonic", "hyper"],
     },
-    // Names of hooks and ids only: it knows a supervisor by its sockets, like any other client.
-    Layer { name: "cli", uses: &["domain::hook", "domain::ids"], forbidden: &["rusqlite"] },
+    // Names of hooks and ids, and how a client dials: it knows a supervisor by its sockets, like any other client.
+    Layer {
+        name: "cli",
+        uses: &["domain::hook", "domain::ids", "transport::client", "transport::keys", "transport::paths"],
+        forbidden: &["rusqlite"],
+    },
 ];
 
 /// Source files that make the binary and the library's face of everything: they may use all.
