@@ -75,6 +75,16 @@ pub fn validate_value(text: &[u8], limits: &ValueLimits) -> Result<(), JsonError
     Scanner::new(text, limits)?.whole()
 }
 
+/// Checks a JSON value against bounds, and finds a member of its root.
+///
+/// Returns where the member's value begins; `None` where the root has no such member.
+///
+/// # Errors
+/// The first rule that is broken, and where.
+pub fn validate_member(text: &[u8], limits: &ValueLimits, member: &str) -> Result<Option<usize>, JsonError> {
+    Scanner::new(text, limits)?.whole_with(member)
+}
+
 /// Checks a payload: any JSON text no deeper than `max_depth` (usually [`PAYLOAD_DEPTH`]).
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::conversation::PROTOCOL;
 use super::dispatch::Dispatcher;
-use super::hook_stream::{self, HookStream};
+use super::hook_stream;
 use super::registry::Registry;
 use super::runtimes::{Runtime, Runtimes};
 use super::status::Failure;
@@ -70,7 +70,7 @@ impl RuntimeApi {
             }),
             supervisor_version: env!("CARGO_PKG_VERSION").to_owned(),
             supervisor_instance: self.instance.clone(),
-            runtime_id: runtime.id.clone(),
+            runtime_id: runtime.id.to_string(),
             lost_run_ids: Vec::new(),
         }))
     }
@@ -214,7 +214,7 @@ impl RuntimeService for RuntimeApi {
         request: Request<wire::InvokeHookRequest>,
     ) -> Result<Response<wire::InvokeHookResponse>, Status> {
         let runtime = self.runtime(&request)?;
-        let invocation = request.into_inner().invocation;
+        let invocation = request.into_inner().invocation.map(Box::new);
         let (outcome, epoch) = hook_stream::invoke(&runtime, &self.dispatcher, invocation, self.runtime_gone).await?;
         let contribution_epoch = epoch.max(self.dispatcher.epoch());
         Ok(Response::new(wire::InvokeHookResponse { outcome: Some(outcome), contribution_epoch }))
@@ -225,8 +225,8 @@ impl RuntimeService for RuntimeApi {
         request: Request<Streaming<wire::HookStreamRequest>>,
     ) -> Result<Response<BoxStream<wire::HookStreamResponse>>, Status> {
         let runtime = self.runtime(&request)?;
-        let stream = HookStream::new(runtime, Arc::clone(&self.dispatcher), request.into_inner(), self.runtime_gone);
-        Ok(Response::new(Box::pin(stream)))
+        let dispatcher = Arc::clone(&self.dispatcher);
+        Ok(Response::new(hook_stream::serve(runtime, dispatcher, request.into_inner(), self.runtime_gone)))
     }
 
     async fn redeem_decision(
