@@ -29,7 +29,9 @@ pub fn clean_lines(text: &str, max: usize) -> String {
 fn replace(text: &str, max: usize, unwanted: impl Fn(char) -> bool) -> String {
     let mut cleaned = String::new();
     let mut units = 0;
-    for character in text.trim().chars() {
+    // What becomes a space is none of the text's ends either, so that nothing is left of a text of such alone.
+    let text = text.trim_matches(|character: char| character.is_whitespace() || unwanted(character));
+    for character in text.chars() {
         units += character.len_utf16();
         if units > max {
             break;
@@ -53,6 +55,7 @@ mod tests {
     fn cleaned_text_is_one_harmless_line() {
         assert_eq!(clean(" a\nb\u{1b}[31m\u{202e}c ", 100), "a b [31m c");
         assert_eq!(clean("𝄞𝄞𝄞", 4), "𝄞𝄞");
+        assert_eq!((clean(" \u{1b}\n\u{202e} ", 100), clean("\u{1b} a\u{7f}", 100)), (String::new(), "a".to_owned()));
         assert_eq!(clean_lines(" a\r\n\tb\u{1b}\u{202e}c ", 100), "a \n\tb  c");
     }
 }

@@ -178,10 +178,10 @@ bound. What the hook has no use for is left out, and the plugin is told by a Not
 | what | becomes of it |
 | --- | --- |
 | a changed tool call or message that makes the event longer than 3 MiB with its context | a failure of the handler that made it so |
-| texts for a prompt, variables and origins beyond 3 MiB together | a failure of the handler that made them so; its list of tools still counts |
-| variables of a 129th name | a failure of the handler that named it |
-| findings after the 256th, findings, details and records beyond 3 MiB together | left out; a block among them counts all the same |
-| retries after a handler's eighth, after the 64th, or beyond 1 MiB together | left out |
+| texts for a prompt beyond 3 MiB together | a failure of the handler that made them so; its list of tools still counts |
+| a 129th variable, or variables beyond 3 MiB together | a failure of the handler that made them so |
+| findings after the 256th of all, findings or details beyond 3 MiB together | left out; a block or veto counts all the same |
+| retries after a handler's eighth, after the 64th of all, or beyond 1 MiB together | left out |
 | a trust marker in a message or reply: a member `trusted`, or `trusted` and then a capital letter or `_`, at any depth | taken out |
 | a variable of a loader, path, proxy, TLS library, shell or language runtime | taken out |
 | a list of tools with an id that is none | an empty list: no tools |
