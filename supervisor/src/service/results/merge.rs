@@ -49,7 +49,7 @@ pub(crate) struct Merged {
     pub(crate) finalize: Option<Proposal>,
     /// Handlers that have failed, as what they added was too much, and why; it does not count.
     pub(crate) failed: Vec<(usize, String)>,
-    /// Parts of answers that had no effect, for their plugins' authors; at most three a handler.
+    /// Parts of answers that had no effect, for their plugins' authors; at most two a handler.
     pub(crate) notices: Vec<(usize, String)>,
 }
 

@@ -38,6 +38,7 @@ use types::hook_result::Result as Kind;
 pub(crate) use budgets::{RetryBudgets, Settled, Turn};
 pub(crate) use finalize::Proposal;
 pub(crate) use merge::{Flow, Merge, Merged};
+pub(crate) use prompt::join;
 
 use self::fields::Notices;
 use crate::domain::hook::{Hook, ResultKind};

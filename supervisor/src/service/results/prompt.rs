@@ -109,8 +109,8 @@ pub(super) fn merge(answers: Vec<Answer>) -> Merged {
     merged
 }
 
-/// Joins two texts with a blank line.
-pub(super) fn join(text: &mut String, more: String) {
+/// Adds a text to another, with a blank line between them where neither is empty.
+pub(crate) fn join(text: &mut String, more: String) {
     if text.is_empty() {
         *text = more;
     } else if !more.is_empty() {

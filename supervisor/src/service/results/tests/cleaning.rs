@@ -90,7 +90,7 @@ fn replacements_are_of_the_form_the_hook_takes() {
     let message_json = rewrite(Replacement::MessageJson(json("{}")));
     assert_eq!(checked(Hook::MessageSending, content.clone()), (content.clone(), Vec::new()));
     let (whole, notices) = checked(Hook::MessageSending, message_json.clone());
-    let Kind::Message(whole) = whole else { panic!() };
+    let Kind::Message(whole) = whole else { unreachable!("it is a message") };
     assert_eq!((whole.replacement, notices.len()), (None, 1));
     for hook in [Hook::ReplyPayloadSending, Hook::ToolResultPersist, Hook::BeforeMessageWrite] {
         assert_eq!(checked(hook, message_json.clone()).0, message("{}"));
@@ -174,7 +174,7 @@ fn approvals_are_written_out() {
             Some(Kind::ToolCall(types::ToolCallDecision {
                 decision: Some(types::tool_call_decision::Decision::Proceed(proceed)),
             })) => proceed.approval.expect("an approval"),
-            _ => panic!("it is another answer"),
+            _ => unreachable!("it is another answer"),
         })
     };
     let plain = ask(types::ApprovalRequest { title: " a\u{202e}b ".to_owned(), ..Default::default() }).expect("valid");

@@ -72,7 +72,7 @@ fn a_prompt_that_is_too_long_fails_but_its_list_of_tools_counts() {
     let merged = merged(Hook::BeforePromptBuild, answers);
     let failed: Vec<_> = merged.failed.iter().map(|(position, why)| (*position, why.as_str())).collect();
     assert_eq!(failed, [(fit, "made the prompt longer than 3145728 bytes")]);
-    let Some(Kind::Prompt(whole)) = merged.result.and_then(|result| result.result) else { panic!("a prompt") };
+    let Some(Kind::Prompt(whole)) = merged.result.and_then(|result| result.result) else { unreachable!("a prompt") };
     assert_eq!(whole.tools_allow, tools(&["a"]));
     assert!(whole.prepend_context.ends_with("é\n\nshort"));
     assert_eq!(whole.prepend_context.len(), fit * (2 * 65_536 + 2) + 5);
@@ -112,6 +112,11 @@ fn findings_are_put_one_after_the_other() {
     assert_eq!(many.result, Some(wrap(gate(GateOr::Block(block("no")), &["{}"; 256]))));
     let why = "the last 2 findings were left out, as there are too many".to_owned();
     assert_eq!(many.notices, [(1, why)]);
+    let long = format!("{{\"a\":[{}]}}", vec![format!("\"{}\"", "a".repeat(65_000)); 4].join(","));
+    let fit = MAX_PAYLOAD / long.len();
+    let many = merged(Hook::BeforeInstall, vec![pass(&vec![long.as_str(); fit + 1]), gate_block("no")]);
+    assert_eq!(many.result, Some(wrap(gate(GateOr::Block(block("no")), &vec![long.as_str(); fit]))));
+    assert_eq!(many.notices.len(), 1);
 }
 
 #[test]
@@ -169,7 +174,9 @@ fn chained_hooks_see_what_the_one_before_made() {
             assert_eq!(shown(&mut merge, position), event.replace("one", "two"), "{position}");
         }
         assert_eq!(shown(&mut merge, 5), event.replace("{\"text\":\"one\"}", "{}"));
-        let Some(Kind::Message(whole)) = merge.finish().result.and_then(|result| result.result) else { panic!() };
+        let Some(Kind::Message(whole)) = merge.finish().result.and_then(|result| result.result) else {
+            unreachable!("it is another answer")
+        };
         assert_eq!(whole.replacement, Some(Replacement::MessageJson(json("{}"))));
         assert_eq!(whole.reason, "x");
     }
@@ -190,7 +197,7 @@ fn a_message_that_makes_the_event_too_long_is_a_failure_unless_it_is_withheld() 
     let longer = long.replace("aa", "aaa");
     let why = format!("made the call {} bytes long, at most {most} can be passed on", event.len() - 2 + longer.len());
     assert_eq!(merge.add(1, false, wrap(message(&longer))), Err(why));
-    let Kind::Message(withheld) = message(&longer) else { panic!() };
+    let Kind::Message(withheld) = message(&longer) else { unreachable!("it is another answer") };
     let withheld = Kind::Message(types::MessageRewrite { cancel: true, ..withheld });
     assert_eq!(merge.add(2, false, wrap(withheld)), Ok(Flow::Stop));
     let whole = merge.finish();
@@ -226,7 +233,9 @@ fn a_handler_that_sets_a_variable_too_many_has_failed() {
     let answers = vec![named(0, 127, "1"), named(100, 128, "2"), named(127, 129, "3"), named(0, 1, "4")];
     let whole = merged(Hook::ResolveExecEnv, answers);
     assert_eq!(whole.failed.iter().map(|(position, _)| *position).collect::<Vec<_>>(), [2]);
-    let Some(Kind::ExecEnvironment(whole)) = whole.result.and_then(|result| result.result) else { panic!() };
+    let Some(Kind::ExecEnvironment(whole)) = whole.result.and_then(|result| result.result) else {
+        unreachable!("it is another answer")
+    };
     assert_eq!(whole.variables.len(), 128);
     assert_eq!((whole.variables["V0"].as_str(), whole.variables["V127"].as_str()), ("4", "2"));
     // 33 values of 98,304 bytes are more than 3 MiB; one in the place of another is not one more.
@@ -234,7 +243,9 @@ fn a_handler_that_sets_a_variable_too_many_has_failed() {
     let answers = vec![named(0, 31, &long), named(30, 31, &long), named(31, 33, &long), named(31, 32, "x")];
     let whole = merged(Hook::ResolveExecEnv, answers);
     assert_eq!(whole.failed.iter().map(|(position, _)| *position).collect::<Vec<_>>(), [2]);
-    let Some(Kind::ExecEnvironment(whole)) = whole.result.and_then(|result| result.result) else { panic!() };
+    let Some(Kind::ExecEnvironment(whole)) = whole.result.and_then(|result| result.result) else {
+        unreachable!("it is another answer")
+    };
     assert_eq!((whole.variables.len(), whole.variables["V31"].as_str()), (32, "x"));
 }
 
@@ -302,6 +313,22 @@ fn finalize_beats_revise_beats_continue() {
     let last = whole.finalize.expect("a proposal");
     assert_eq!((last.action, last.reason.as_str(), last.finalised_by), (Finalize, "enough", Some(3)));
     assert_eq!(last.retries, []);
+}
+
+#[test]
+fn reasons_and_instructions_have_their_bound_together() {
+    let reason = "€".repeat(2_000);
+    let fit = (1 << 20) / (reason.len() + 2);
+    let whole = merged(Hook::BeforeAgentFinalize, vec![finalize(Revise, &reason, Vec::new()); fit + 1]);
+    assert_eq!(whole.notices, [(fit, "reason was left out, as there is too much of all".to_owned())]);
+    assert_eq!(whole.finalize.map(|it| it.reason.len()), Some(fit * (reason.len() + 2) - 2));
+    let long = retry(&"€".repeat(32_768), "", 1);
+    let fit = (1 << 20) / long.instruction.len();
+    let answers =
+        vec![finalize(Revise, "", vec![long.clone(); 8]), finalize(Revise, "", vec![long, retry("x", "", 1)])];
+    let whole = merged(Hook::BeforeAgentFinalize, [answers.clone(), answers].concat());
+    assert_eq!(whole.finalize.map(|it| it.retries.len()), Some(fit + 1), "a short one after them still fits");
+    assert_eq!(whole.notices.iter().map(|(position, _)| *position).collect::<Vec<_>>(), [2, 3]);
 }
 
 #[test]

@@ -73,6 +73,6 @@ proptest! {
             let checked = check(hook, false, result.clone(), "handler");
             prop_assert_eq!(checked, Ok(Checked { result, notices: Vec::new() }));
         }
-        prop_assert!(merged.notices.len() <= 3 * 8 && merged.failed.is_empty());
+        prop_assert!(merged.notices.len() <= 2 * 8 && merged.failed.is_empty());
     }
 }

@@ -61,14 +61,14 @@ fn policies_are_chained_and_hooks_see_what_they_left() {
 /// Parameters in the answer that asks, and those before it, are what is approved.
 #[test]
 fn the_first_request_freezes_parameters() {
-    let answers = vec![
+    let answers = [
         (true, params("{\"a\":1}")),
         (true, asking("{\"b\":1}", "first")),
         (true, asking("{\"c\":1}", "second")),
         (false, params("{\"d\":1}")),
     ];
     let mut merge = Merge::new(Hook::BeforeToolCall, json(EVENT), MAX_PAYLOAD);
-    for (position, (policy, answer)) in answers.iter().cloned().enumerate() {
+    for (position, (policy, answer)) in answers.into_iter().enumerate() {
         let checked = check(Hook::BeforeToolCall, policy, wrap(answer), "h").expect("valid");
         assert_eq!(merge.add(position, policy, checked.result), Ok(Flow::GoOn));
     }
