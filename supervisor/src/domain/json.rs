@@ -6,10 +6,14 @@
 //! recurses, so no text can exhaust the stack.
 
 mod merge;
+mod prune;
 mod scan;
+mod slot;
 
 pub use merge::shallow_merge;
+pub use prune::remove_members;
 use scan::Scanner;
+pub use slot::Slot;
 
 /// Deepest nesting of a payload; the root is 0.
 pub const PAYLOAD_DEPTH: u32 = 128;

@@ -26,6 +26,8 @@ mod plugin_service;
 mod rate;
 mod registration;
 mod registry;
+#[allow(dead_code, unused_imports, reason = "the dispatch engine takes it up")]
+mod results;
 mod runtime_service;
 mod runtimes;
 #[expect(clippy::module_inception, reason = "the file that puts the services together")]
