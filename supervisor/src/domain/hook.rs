@@ -139,6 +139,76 @@ pub struct Row {
     pub about: &'static str,
 }
 
+impl Row {
+    /// For a hook of the class *meta*: the members of its event that everybody may see. A list that is closed, of names,
+    /// phases, times and counts: no text that a person or a model wrote. Empty for every other hook.
+    #[must_use]
+    pub fn meta(&self) -> &'static [&'static str] {
+        const CALL: &[&str] = &[
+            "runId",
+            "callId",
+            "sessionKey",
+            "sessionId",
+            "provider",
+            "model",
+            "api",
+            "transport",
+            "contextTokenBudget",
+            "contextWindowSource",
+            "durationMs",
+            "outcome",
+            "errorCategory",
+            "failureKind",
+            "requestPayloadBytes",
+            "responseStreamBytes",
+            "timeToFirstByteMs",
+            "requestIdHash",
+        ];
+        const SUBAGENT: &[&str] = &[
+            "phase",
+            "runId",
+            "childRunId",
+            "childSessionKey",
+            "requesterSessionKey",
+            "agentId",
+            "mode",
+            "spawnMode",
+            "threadRequested",
+            "expectsCompletionMessage",
+            "resolvedModel",
+            "resolvedProvider",
+            "provider",
+            "model",
+            "outcome",
+            "requester",
+            "requesterOrigin",
+        ];
+        match self.hook {
+            Hook::ModelCallStarted | Hook::ModelCallEnded => CALL,
+            Hook::AfterCompaction => &["messageCount", "tokenCount", "compactedCount", "sessionFile"],
+            Hook::SessionStart => &["sessionId", "sessionKey", "resumedFrom"],
+            Hook::SessionEnd => &[
+                "sessionId",
+                "sessionKey",
+                "messageCount",
+                "durationMs",
+                "reason",
+                "sessionFile",
+                "transcriptArchived",
+                "nextSessionId",
+                "nextSessionKey",
+            ],
+            Hook::SubagentSpawning | Hook::SubagentDeliveryTarget | Hook::SubagentSpawned | Hook::SubagentProgress => {
+                SUBAGENT
+            }
+            Hook::GatewayStart => &["port"],
+            Hook::GatewayStop => &["reason"],
+            Hook::CronReconciled => &["reason", "enabled"],
+            _ => &[],
+        }
+    }
+}
+
 // How answers are merged, where "first" and "last" are by the handlers' order and never by time of arrival.
 const COUNTED: &str = "Answers are only counted.";
 const FIRST_FIELD: &str = "Of each field the first that sets it.";

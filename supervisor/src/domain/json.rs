@@ -5,11 +5,15 @@
 //! for the keys of one object, which are sorted; memory is 16 bytes a key of the objects that are open, and nothing
 //! recurses, so no text can exhaust the stack.
 
+mod canonical;
+mod members;
 mod merge;
 mod prune;
 mod scan;
 mod slot;
 
+pub use canonical::canonical;
+pub use members::{drop_members, keep_members};
 pub use merge::shallow_merge;
 pub use prune::remove_members;
 use scan::Scanner;
@@ -79,14 +83,21 @@ pub fn validate_value(text: &[u8], limits: &ValueLimits) -> Result<(), JsonError
     Scanner::new(text, limits)?.whole()
 }
 
-/// Checks a JSON value against bounds, and finds a member of its root.
-///
-/// Returns where the member's value begins; `None` where the root has no such member.
+/// Members of a root that were looked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Where the value of the first of them begins.
+    pub first: Option<usize>,
+    /// The root has one of the others.
+    pub others: bool,
+}
+
+/// Checks a JSON value against bounds, and looks for members of its root on the way.
 ///
 /// # Errors
 /// The first rule that is broken, and where.
-pub fn validate_member(text: &[u8], limits: &ValueLimits, member: &str) -> Result<Option<usize>, JsonError> {
-    Scanner::new(text, limits)?.whole_with(member)
+pub fn validate_members(text: &[u8], limits: &ValueLimits, first: &str, others: &[&str]) -> Result<Found, JsonError> {
+    Scanner::new(text, limits)?.whole_with(first, others)
 }
 
 /// Checks a payload: any JSON text no deeper than `max_depth` (usually [`PAYLOAD_DEPTH`]).

@@ -23,6 +23,7 @@ use crate::domain::guard::Guard;
 use crate::domain::ids::{Generation, PluginId};
 use crate::domain::launch::{ExitStatus, LaunchError, Launched, Launcher, Plan, Protection};
 use crate::domain::lifecycle::{Effect, Event, Lifecycle, Policy, Reason, Refusal, Standing, State, StopHow};
+use crate::domain::rights::Tier;
 use crate::domain::settings::Settings;
 use crate::domain::spec::{BrokenEntry, Entry, PluginSpec, ReloadMode};
 use crate::domain::store::{FailureRecord, LaunchNote, Quarantine, Store};
@@ -662,9 +663,9 @@ impl Actor {
     /// Tells the registry what the plugin contributes now.
     fn contribute(&mut self) {
         let details = self.details.borrow();
-        let hooks = match &details.entry {
-            Entry::Sound(spec) => spec.hooks.clone(),
-            Entry::Broken(broken) => broken.hooks.clone(),
+        let (hooks, name, bundled) = match &details.entry {
+            Entry::Sound(spec) => (spec.hooks.clone(), spec.name.clone(), spec.rights.tier() == Tier::Bundled),
+            Entry::Broken(broken) => (broken.hooks.clone(), self.id.to_string(), false),
         };
         let session = self
             .serving
@@ -673,6 +674,8 @@ impl Actor {
             .filter(|session| session.is_accepting());
         let part = Part {
             view: Arc::clone(&self.view),
+            name,
+            bundled,
             position: self.position,
             guards: if details.lifted { Vec::new() } else { details.guards.clone() },
             hooks,

@@ -373,7 +373,7 @@ impl AdminService for AdminApi {
         let invocation = plugin_wire::Invocation {
             handler_id: handlers[index].id.clone(),
             canary: request.canary,
-            call: Some(plugin_wire::invocation::Call::Hook(plugin_wire::HookCall {
+            call: Some(handlers[index].call(plugin_wire::HookCall {
                 hook: request.hook,
                 event_json: request.event_json,
                 context_json: request.context_json,

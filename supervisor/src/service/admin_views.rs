@@ -154,6 +154,7 @@ pub(crate) fn guards(plugin: &Plugin) -> Vec<wire::GuardStatus> {
 pub(crate) fn stats(
     id: &str,
     hook: types::Hook,
+    policy: bool,
     mut stats: HandlerStats,
     session: Option<&Session>,
 ) -> wire::HandlerStats {
@@ -176,7 +177,7 @@ pub(crate) fn stats(
         p99: stats.latencies.quantile(now, 0.99).map(duration),
         breaker_open: stats.breaker.is_open(now),
         violations,
-        kind: types::ItemKind::Hook as i32,
+        kind: if policy { types::ItemKind::ToolPolicy } else { types::ItemKind::Hook } as i32,
     }
 }
 
@@ -227,8 +228,8 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
         }
     }
     // Without an id are counted the calls that met nobody.
-    for (hook, id, counts) in plugin.view.handlers().into_iter().filter(|(_, id, _)| !id.is_empty()) {
-        response.handlers.push(stats(&id, super::wire::hook(hook), counts, session.as_deref()));
+    for (hook, policy, id, counts) in plugin.view.handlers().into_iter().filter(|(_, _, id, _)| !id.is_empty()) {
+        response.handlers.push(stats(&id, super::wire::hook(hook), policy, counts, session.as_deref()));
     }
     for protection in &details.protections {
         response.sandbox.push(wire::get_plugin_response::SandboxRung {
@@ -346,6 +347,7 @@ pub(crate) fn hooks(
                 stats: None,
                 tool_names: unserved.tools.to_list(),
                 guard: state as i32,
+                tool_policy: unserved.policy,
                 hook: hook as i32,
                 ..Default::default()
             });
@@ -355,15 +357,15 @@ pub(crate) fn hooks(
             if !request.plugin_id.is_empty() && request.plugin_id != id {
                 continue;
             }
-            let handler = &asked.session.registration.handlers[asked.index];
+            let handler = asked.handler();
             let counts = asked.counts.snapshot();
             rows.push(wire::list_hooks_response::Handler {
                 plugin_id: id.to_owned(),
-                stats: Some(stats(&handler.id, hook, counts, Some(&asked.session))),
+                stats: Some(stats(&handler.id, hook, handler.policy, counts, Some(&asked.session))),
                 tool_names: handler.tools.to_list(),
                 priority: handler.priority,
                 guard: if row.hook.is_guard() { wire::GuardState::Served as i32 } else { 0 },
-                tool_policy: false,
+                tool_policy: handler.policy,
                 timeout: Some(duration(handler.timeout)),
                 hook: hook as i32,
                 not_called_by: not_called_by(core, handler),

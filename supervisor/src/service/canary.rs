@@ -21,7 +21,7 @@ pub(crate) async fn try_one(session: &Arc<Session>, index: usize) -> Asking {
     let invocation = wire::Invocation {
         handler_id: handler.id.clone(),
         canary: true,
-        call: Some(wire::invocation::Call::Hook(wire::HookCall {
+        call: Some(handler.call(wire::HookCall {
             hook: super::wire::hook(handler.hook) as i32,
             event_json: Bytes::from(event),
             context_json: Bytes::new(),

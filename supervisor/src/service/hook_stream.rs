@@ -14,11 +14,13 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1::ErrorReason;
 use prost::Message as _;
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::codegen::BoxStream;
 use tonic::{Code, Status, Streaming};
 
-use super::dispatch::Dispatcher;
+use super::decisions::Subject;
+use super::dispatch::{Dispatcher, Outcome, Verdict};
 use super::invocation;
 use super::runtimes::Runtime;
 use super::status::Failure;
@@ -43,6 +45,7 @@ type Answered = Result<(wire::HookOutcome, u64), Failure>;
 /// The answers of one stream. `M` makes the future `F` of a call; it is kept where it was made, as it is large.
 struct HookStream<M, F> {
     make: M,
+    runtime_id: Arc<str>,
     dispatcher: Arc<Dispatcher>,
     inbound: Option<Streaming<wire::HookStreamRequest>>,
     running: FuturesUnordered<F>,
@@ -63,6 +66,7 @@ pub(crate) fn serve(
     inbound: Streaming<wire::HookStreamRequest>,
     runtime_gone: std::time::Duration,
 ) -> BoxStream<wire::HookStreamResponse> {
+    let runtime_id = Arc::clone(&runtime.id);
     let removed = Box::pin(runtime.removed.clone().cancelled_owned());
     let calls = Arc::clone(&dispatcher);
     let make = move |id, registration, invocation| {
@@ -72,6 +76,7 @@ pub(crate) fn serve(
     };
     Box::pin(HookStream {
         make,
+        runtime_id,
         dispatcher,
         inbound: Some(inbound),
         running: FuturesUnordered::new(),
@@ -123,11 +128,12 @@ where
                 self.broken = Some(Failure::field("redemptions.decision_id", "wants 1 to 64 characters").into());
                 return;
             }
-            let error = call_error(&super::runtime_service::no_decision(&redemption.decision_id).into());
-            let redemption = wire::hook_stream_response::Redemption {
-                decision_id: redemption.decision_id,
-                answer: Some(wire::hook_stream_response::redemption::Answer::Error(error)),
+            let answer = match redeem(&self.dispatcher, &self.runtime_id, &redemption) {
+                Ok(()) => wire::hook_stream_response::redemption::Answer::Redeemed(wire::RedeemDecisionResponse {}),
+                Err(failure) => wire::hook_stream_response::redemption::Answer::Error(call_error(&failure.into())),
             };
+            let decision_id = redemption.decision_id;
+            let redemption = wire::hook_stream_response::Redemption { decision_id, answer: Some(answer) };
             self.bytes += redemption.encoded_len();
             self.redemptions.push(redemption);
         }
@@ -216,6 +222,27 @@ where
     }
 }
 
+/// Uses up a decision; both forms of redeeming end here.
+///
+/// # Errors
+/// It was never given, is used or too old, or was given for another call or other parameters.
+pub(crate) fn redeem(
+    dispatcher: &Dispatcher,
+    runtime_id: &str,
+    request: &wire::RedeemDecisionRequest,
+) -> Result<(), Failure> {
+    let fits = |subject: &Subject| {
+        subject.tool_call_id == request.tool_call_id
+            && (request.params_sha256.is_empty() || request.params_sha256 == subject.digest[..])
+    };
+    if dispatcher.decisions.redeem(runtime_id, &request.decision_id, Instant::now(), fits) {
+        return Ok(());
+    }
+    let id = crate::domain::text::clean(&request.decision_id, 64);
+    let why = "no such decision is open: never given, used, older than 10 minutes, or for another call";
+    Err(Failure::new(ErrorReason::RecordUnknown, why).meta("kind", "decision").meta("id", id))
+}
+
 /// Checks and dispatches one call; both forms of calling a hook end here.
 pub(crate) async fn invoke(
     runtime: &Runtime,
@@ -225,22 +252,32 @@ pub(crate) async fn invoke(
 ) -> Answered {
     runtime.check_attached(gone)?;
     let invocation = invocation.ok_or_else(|| Failure::field("invocation", "is required"))?;
-    let call = invocation::check(invocation, runtime).await?;
+    let hook = invocation::hook(invocation.hook)?;
+    let call = invocation::check(invocation, hook, runtime).await?;
     let outcome = dispatcher.dispatch(call).await;
+    let epoch = outcome.epoch;
+    Ok((told(outcome), epoch))
+}
+
+/// An outcome as the runtime hears it.
+fn told(outcome: Outcome) -> wire::HookOutcome {
     let verdict = match outcome.verdict {
-        super::dispatch::Verdict::GoOn => wire::HookVerdict::GoOn,
-        super::dispatch::Verdict::Stop => wire::HookVerdict::Stop,
+        Verdict::GoOn => wire::HookVerdict::GoOn,
+        Verdict::Stop => wire::HookVerdict::Stop,
+        Verdict::Ask => wire::HookVerdict::Ask,
     };
-    let told = wire::HookOutcome {
+    wire::HookOutcome {
         verdict: verdict as i32,
         result: outcome.result,
         reason: outcome.reason,
         decided_by: outcome.decided_by,
+        decision: outcome.decision,
+        approval: outcome.approval,
         rechecked_guards: outcome.rechecked,
         handlers: outcome.handlers,
-        ..Default::default()
-    };
-    Ok((told, outcome.epoch))
+        evaluations: outcome.evaluations,
+        claim_miss: outcome.claim_miss as i32,
+    }
 }
 
 /// A status as it travels inside a stream.

@@ -7,11 +7,11 @@ use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1::ErrorReason;
 use tokio::time::Instant;
 
-use super::dispatch::Call;
+use super::dispatch::{CONVERSATION, Call};
 use super::runtimes::Runtime;
 use super::status::Failure;
 use crate::domain::hook::Hook;
-use crate::domain::json::{self, JsonError, PAYLOAD_DEPTH, ValueLimits};
+use crate::domain::json::{self, Found, JsonError, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::names;
 use crate::domain::text;
 
@@ -20,23 +20,32 @@ pub(crate) const MAX_PAYLOAD: usize = 3 * 1024 * 1024;
 /// Texts longer than this are scanned off the data thread (architecture §15).
 pub(crate) const SCAN_HERE: usize = 64 * 1024;
 
+/// The hook of a call that came as a hook call.
+///
+/// # Errors
+/// It is not known here, or has an RPC of its own.
+pub(crate) fn hook(number: i32) -> Result<Hook, Failure> {
+    let Some(hook) = Hook::from_number(number) else {
+        return Err(Failure::field("invocation.hook", format!("{number} is no hook that is known here")));
+    };
+    let own_rpc = match hook {
+        Hook::AgentTurnPrepare | Hook::HeartbeatPromptContribution => "PrepareTurn",
+        Hook::BeforeAgentFinalize => "FinalizeTurn",
+        _ => return Ok(hook),
+    };
+    let why = format!("`{}` is called by {own_rpc}", hook.name());
+    Err(Failure::new(ErrorReason::HookNotInvocable, why).meta("hook", hook.name()).meta("rpc", own_rpc))
+}
+
 /// Checks one call.
 ///
 /// # Errors
 /// What is wrong, as the contract names it; no handler ran.
-pub(crate) async fn check(mut invocation: Box<wire::HookInvocation>, runtime: &Runtime) -> Result<Call, Failure> {
-    let Some(hook) = Hook::from_number(invocation.hook) else {
-        return Err(Failure::field("invocation.hook", format!("{} is no hook that is known here", invocation.hook)));
-    };
-    let own_rpc = match hook {
-        Hook::AgentTurnPrepare | Hook::HeartbeatPromptContribution => Some("PrepareTurn"),
-        Hook::BeforeAgentFinalize => Some("FinalizeTurn"),
-        _ => None,
-    };
-    if let Some(rpc) = own_rpc {
-        let why = format!("`{}` is called by {rpc}", hook.name());
-        return Err(Failure::new(ErrorReason::HookNotInvocable, why).meta("hook", hook.name()).meta("rpc", rpc));
-    }
+pub(crate) async fn check(
+    mut invocation: Box<wire::HookInvocation>,
+    hook: Hook,
+    runtime: &Runtime,
+) -> Result<Call, Failure> {
     let deadline = match &invocation.timeout {
         None => None,
         Some(timeout) => match super::wire::to_duration(timeout) {
@@ -65,13 +74,15 @@ pub(crate) async fn check(mut invocation: Box<wire::HookInvocation>, runtime: &R
     if invocation.event_json.is_empty() {
         return Err(Failure::field("invocation.event_json", "wants a JSON object"));
     }
-    if size + invocation.messages_json.len() <= SCAN_HERE {
-        check_texts(&invocation, hook)?;
+    let conversation = if size + invocation.messages_json.len() <= SCAN_HERE {
+        check_texts(&invocation, hook)?
     } else {
-        let scanned = tokio::task::spawn_blocking(move || check_texts(&invocation, hook).map(|()| invocation)).await;
+        let scan = move || check_texts(&invocation, hook).map(|conversation| (invocation, conversation));
         let lost = |_| Err(Failure::new(ErrorReason::Unspecified, "the scan of the payload was lost"));
-        invocation = scanned.unwrap_or_else(lost)?;
-    }
+        let (scanned, conversation) = tokio::task::spawn_blocking(scan).await.unwrap_or_else(lost)?;
+        invocation = scanned;
+        conversation
+    };
     if let Some(session) = &mut invocation.session {
         runtime.announce(session)?;
     }
@@ -80,36 +91,38 @@ pub(crate) async fn check(mut invocation: Box<wire::HookInvocation>, runtime: &R
     {
         return Err(Failure::field("invocation.run", "wants an id of 1 to 256 characters, and no handle"));
     }
-    Ok(Call { runtime_id: Arc::clone(&runtime.id), hook, asked: invocation, deadline, canary: false })
+    Ok(Call { runtime_id: Arc::clone(&runtime.id), hook, asked: invocation, deadline, canary: false, conversation })
 }
 
-fn check_texts(invocation: &wire::HookInvocation, hook: Hook) -> Result<(), Failure> {
-    let params = check_text("invocation.event_json", &invocation.event_json, true)?;
+/// Checks the texts of a call; whether they have something that only readers of the conversation may see.
+fn check_texts(invocation: &wire::HookInvocation, hook: Hook) -> Result<bool, Failure> {
+    let event = check_text("invocation.event_json", &invocation.event_json, true)?;
     // `params` must be there and an object: what is approved and digested is always one.
-    if hook == Hook::BeforeToolCall && params.and_then(|at| invocation.event_json.get(at)) != Some(&b'{') {
+    if hook == Hook::BeforeToolCall && event.first.and_then(|at| invocation.event_json.get(at)) != Some(&b'{') {
         let right = "wants an object; `{}` where the tool got none or something else";
         return Err(Failure::field("invocation.event_json.params", right));
     }
-    check_text("invocation.context_json", &invocation.context_json, true)?;
+    let context = check_text("invocation.context_json", &invocation.context_json, true)?;
     check_text("invocation.messages_json", &invocation.messages_json, false)?;
-    Ok(())
+    Ok(event.others || context.others)
 }
 
-/// Checks one text; where the value of its member `params` begins.
-fn check_text(field: &str, text: &[u8], object: bool) -> Result<Option<usize>, Failure> {
+/// Checks one text, and looks for `params` and for members that hold conversation.
+fn check_text(field: &str, text: &[u8], object: bool) -> Result<Found, Failure> {
     if text.is_empty() {
-        return Ok(None);
+        return Ok(Found::default());
     }
     let limits = ValueLimits::payload(PAYLOAD_DEPTH);
     let limits = if object { limits.object() } else { limits };
-    let params = json::validate_member(text, &limits, "params").map_err(|JsonError { rule, offset }| {
-        Failure::new(ErrorReason::JsonInvalid, format!("{field}, byte {offset}: {rule}"))
-            .meta("field", field)
-            .meta("rule", rule.to_string())
-            .meta("offset", offset.to_string())
-    })?;
+    let found =
+        json::validate_members(text, &limits, "params", CONVERSATION).map_err(|JsonError { rule, offset }| {
+            Failure::new(ErrorReason::JsonInvalid, format!("{field}, byte {offset}: {rule}"))
+                .meta("field", field)
+                .meta("rule", rule.to_string())
+                .meta("offset", offset.to_string())
+        })?;
     if !object && text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
         return Err(Failure::field(field, "wants a JSON array"));
     }
-    Ok(params)
+    Ok(found)
 }

@@ -5,12 +5,14 @@
 mod actor;
 mod admin_service;
 mod admin_views;
+mod approvals;
 mod breaker;
 mod canary;
 mod connections;
 mod control;
 mod conversation;
 mod core;
+mod decisions;
 mod dispatch;
 mod entropy;
 mod guards;
@@ -26,7 +28,6 @@ mod plugin_service;
 mod rate;
 mod registration;
 mod registry;
-#[allow(dead_code, unused_imports, reason = "the dispatch engine takes it up")]
 mod results;
 mod runtime_service;
 mod runtimes;
@@ -39,7 +40,7 @@ mod status;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod tool_gate;
+mod turns;
 mod view;
 mod watchdog;
 mod wire;

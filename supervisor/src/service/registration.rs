@@ -10,6 +10,8 @@ use prost::Message as _;
 use crate::domain::guard::{Guard, Tools};
 use crate::domain::hook::Hook;
 use crate::domain::names;
+use crate::domain::quota::Quota;
+use crate::domain::rights::Scope;
 use crate::domain::spec::PluginSpec;
 use crate::domain::text;
 
@@ -48,6 +50,28 @@ pub(crate) struct Handler {
     pub(crate) wants_messages: bool,
     /// It may run beside others.
     pub(crate) side_effect_free: bool,
+    /// It is a trusted tool policy: asked before every hook, and what it makes of parameters is what they see.
+    pub(crate) policy: bool,
+    /// Triggers it wants; empty: all.
+    pub(crate) triggers: Vec<i32>,
+    /// Dispatch kinds it wants; empty: all.
+    pub(crate) dispatch_kinds: Vec<i32>,
+    /// It is called only with a tool authority.
+    pub(crate) tool_authority: bool,
+    /// Its plugin may see the conversation.
+    pub(crate) conversation: bool,
+    /// Approvals of its plugin that may be pending.
+    pub(crate) pending_approvals: usize,
+}
+
+impl Handler {
+    /// A call in the form it comes in for this handler.
+    pub(crate) fn call(&self, call: wire::HookCall) -> wire::invocation::Call {
+        match self.policy {
+            true => wire::invocation::Call::ToolPolicy(call),
+            false => wire::invocation::Call::Hook(call),
+        }
+    }
 }
 
 /// What a launch registered.
@@ -72,17 +96,15 @@ impl Registration {
     }
 
     /// The handler of an id.
-    pub(crate) fn handler(&self, hook: Hook, id: &str) -> Option<usize> {
-        self.handlers.iter().position(|handler| handler.hook == hook && handler.id == id)
+    pub(crate) fn handler(&self, hook: Hook, policy: bool, id: &str) -> Option<usize> {
+        let is_it = |handler: &Handler| handler.hook == hook && handler.policy == policy && handler.id == id;
+        self.handlers.iter().position(is_it)
     }
 }
 
 /// An item that had to be accepted and was not.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refused(pub(crate) Box<wire::Verdict>);
-
-/// Hooks this supervisor calls.
-pub(crate) const SERVED: &[Hook] = &[Hook::BeforeToolCall];
 
 struct Refusal {
     reason: wire::VerdictReason,
@@ -129,11 +151,13 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
         } else if verdicts.len() >= MAX_ITEMS {
             Err(Refusal::new(wire::VerdictReason::TooMany, format!("more than {MAX_ITEMS} items")))
         } else if let Some(hook) = item.hook {
-            check_hook(hook, spec).and_then(|handler| {
-                if ids.insert(handler.id.clone()) {
+            check_hook(hook, item.kind == types::ItemKind::ToolPolicy, spec).and_then(|handler| {
+                if ids.insert((handler.policy, handler.id.clone())) {
                     Ok(handler)
                 } else {
-                    Err(Refusal::new(wire::VerdictReason::Taken, "an earlier hook of this registration has the id"))
+                    let what = if handler.policy { "policy" } else { "hook" };
+                    let why = format!("an earlier {what} of this registration has the id");
+                    Err(Refusal::new(wire::VerdictReason::Taken, why))
                 }
             })
         } else {
@@ -180,8 +204,7 @@ fn unserved(spec: &PluginSpec, handlers: &[Handler]) -> Vec<Guard> {
 
 /// The tools of a guard that no handler serves. `None`: all are served.
 pub(crate) fn left_of(guard: &Guard, handlers: &[Handler]) -> Option<Tools> {
-    // Trusted tool policies are not registered as hooks.
-    let serves = |handler: &&Handler| handler.hook == guard.hook && !guard.policy;
+    let serves = |handler: &&Handler| handler.hook == guard.hook && handler.policy == guard.policy;
     if handlers.iter().filter(serves).any(|handler| handler.tools.covers(&guard.tools)) {
         return None;
     }
@@ -226,7 +249,7 @@ fn items(register: &wire::Register) -> Vec<Item<'_>> {
         add(Kind::Hook, &item.handler_id, must(item.options.as_ref()), Some(item));
     }
     for item in &register.tool_policies {
-        add(Kind::ToolPolicy, &item.handler_id, must(item.options.as_ref()), None);
+        add(Kind::ToolPolicy, &item.handler_id, must(item.options.as_ref()), Some(item));
     }
     for item in &register.states {
         add(Kind::State, &item.namespace, must(item.options.as_ref()), None);
@@ -264,18 +287,24 @@ fn items(register: &wire::Register) -> Vec<Item<'_>> {
     items
 }
 
-fn check_hook(item: &wire::HookRegistration, spec: &PluginSpec) -> Result<Handler, Refusal> {
+fn check_hook(item: &wire::HookRegistration, policy: bool, spec: &PluginSpec) -> Result<Handler, Refusal> {
     use wire::VerdictReason as Reason;
     let id = item.handler_id.trim();
     if !text::is_id(id) {
         return Err(Refusal::field("handler_id", "wants 1 to 128 characters without control characters"));
     }
-    let Some(hook) = Hook::from_number(item.hook) else {
-        return Err(Refusal::new(Reason::HookUnknown, format!("hook {} is not known here", item.hook)));
+    let hook = match Hook::from_number(item.hook) {
+        Some(hook) if !policy || hook == Hook::BeforeToolCall => hook,
+        None if policy && item.hook == 0 => Hook::BeforeToolCall,
+        Some(hook) => {
+            return Err(Refusal::field("hook", format!("a policy is for before_tool_call, not for {}", hook.name())));
+        }
+        None => return Err(Refusal::new(Reason::HookUnknown, format!("hook {} is not known here", item.hook))),
     };
-    if !SERVED.contains(&hook) {
-        return Err(Refusal::new(Reason::NotServed, format!("this supervisor does not call `{}` yet", hook.name())));
+    if policy && item.description.trim().is_empty() {
+        return Err(Refusal::field("description", "is required for a policy: one line for people"));
     }
+    check_filters(item, hook)?;
     if item.tool_names.len() > MAX_TOOLS {
         return Err(Refusal::field(
             "tool_names",
@@ -292,17 +321,22 @@ fn check_hook(item: &wire::HookRegistration, spec: &PluginSpec) -> Result<Handle
         return Err(Refusal::field("description", "longer than 512 characters"));
     }
     let tools = Tools::from_list(item.tool_names.iter().cloned());
-    if let Some(scope) = hook.row().access.scope()
-        && let Err(denial) = spec.rights.decide(scope)
-    {
+    let wanted = if policy { Some(Scope::PolicyTrusted) } else { hook.row().access.scope() };
+    let conversation = spec.rights.decide(Scope::HooksConversation);
+    let denial = match wanted.map(|scope| spec.rights.decide(scope)) {
+        Some(Err(denial)) => Some(denial),
+        _ if item.wants_messages => conversation.clone().err(),
+        _ => None,
+    };
+    if let Some(denial) = denial {
         return Err(Refusal {
-            scope: scope.name(),
+            scope: denial.scope.name(),
             remedy: denial.remedy.clone(),
             ..Refusal::new(Reason::NotGranted, denial.to_string())
         });
     }
     if hook.is_guard() {
-        check_declared(hook, &tools, spec)?;
+        check_declared(hook, policy, &tools, spec)?;
     }
     let options = item.options.clone().unwrap_or_default();
     let wish = match &options.timeout {
@@ -333,12 +367,42 @@ fn check_hook(item: &wire::HookRegistration, spec: &PluginSpec) -> Result<Handle
             as usize,
         wants_messages: item.wants_messages,
         side_effect_free: item.side_effect_free,
+        policy,
+        triggers: item.triggers.clone(),
+        dispatch_kinds: item.dispatch_kinds.clone(),
+        tool_authority: item.requires_tool_authority,
+        conversation: conversation.is_ok(),
+        pending_approvals: pending_approvals(spec),
     })
 }
 
+/// Filters belong to the hooks that have something to filter by.
+fn check_filters(item: &wire::HookRegistration, hook: Hook) -> Result<(), Refusal> {
+    let only = |field: &'static str, hook: Hook| Refusal::field(field, format!("is for {} only", hook.name()));
+    if !item.triggers.is_empty() && hook != Hook::BeforeAgentReply {
+        return Err(only("triggers", Hook::BeforeAgentReply));
+    }
+    if !item.dispatch_kinds.is_empty() && hook != Hook::ReplyDispatch {
+        return Err(only("dispatch_kinds", Hook::ReplyDispatch));
+    }
+    if item.triggers.len().max(item.dispatch_kinds.len()) > MAX_TOOLS {
+        return Err(Refusal::field("triggers", format!("names more than {MAX_TOOLS}")));
+    }
+    if item.requires_tool_authority && hook != Hook::BeforePromptBuild {
+        return Err(only("requires_tool_authority", Hook::BeforePromptBuild));
+    }
+    Ok(())
+}
+
+fn pending_approvals(spec: &PluginSpec) -> usize {
+    let quota = Quota::find(Scope::Approvals, "pending-approvals").map_or(0, |quota| quota.in_force(&spec.rights));
+    usize::try_from(quota).unwrap_or(usize::MAX)
+}
+
 /// A guard must be declared in the manifest, with these tools or more.
-fn check_declared(hook: Hook, tools: &Tools, spec: &PluginSpec) -> Result<(), Refusal> {
-    let declared: Vec<&Guard> = spec.guards.iter().filter(|guard| guard.hook == hook && !guard.policy).collect();
+fn check_declared(hook: Hook, policy: bool, tools: &Tools, spec: &PluginSpec) -> Result<(), Refusal> {
+    let declared: Vec<&Guard> =
+        spec.guards.iter().filter(|guard| guard.hook == hook && guard.policy == policy).collect();
     let covered = match tools {
         Tools::All => declared.iter().any(|guard| guard.tools == Tools::All),
         Tools::Only(tools) => tools.iter().all(|tool| declared.iter().any(|guard| guard.tools.matches(tool))),
@@ -346,12 +410,15 @@ fn check_declared(hook: Hook, tools: &Tools, spec: &PluginSpec) -> Result<(), Re
     if covered {
         return Ok(());
     }
-    let lines = match tools {
+    let mut lines = match tools {
         Tools::All => format!("[[guard]] hook = \"{}\"", hook.name()),
         Tools::Only(tools) => {
             format!("[[guard]] hook = \"{}\" tools = {tools:?}", hook.name()).replace('{', "[").replace('}', "]")
         }
     };
+    if policy {
+        lines += " policy = true";
+    }
     Err(Refusal {
         remedy: format!("add to plugin.toml: {lines}"),
         ..Refusal::new(

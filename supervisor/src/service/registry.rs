@@ -1,6 +1,6 @@
 //! Who is asked, in which order: an immutable snapshot, replaced whole at each change and pinned by each dispatch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use outrigger_proto::types::v1 as types;
 use tokio::sync::watch;
 
-use super::registration;
+use super::registration::{self, Handler};
 use super::session::Session;
 use super::view::{Handler as Counts, View};
 use crate::domain::guard::{Guard, OnAbsent, Tools};
@@ -20,6 +20,10 @@ use crate::domain::spec::HookSetting;
 #[derive(Clone)]
 pub(crate) struct Part {
     pub(crate) view: Arc<View>,
+    /// Its name for people.
+    pub(crate) name: String,
+    /// It ships with the host.
+    pub(crate) bundled: bool,
     /// Position in `outrigger.toml`.
     pub(crate) position: usize,
     /// Guards that hold now: declared, granted, and not lifted by the operator.
@@ -44,18 +48,22 @@ pub(crate) struct Asked {
     pub(crate) index: usize,
     pub(crate) session: Arc<Session>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) priority: i32,
 }
 
 impl Asked {
-    /// The handler's id.
-    pub(crate) fn handler(&self) -> &str {
-        &self.session.registration.handlers[self.index].id
+    /// The handler as it was registered.
+    pub(crate) fn handler(&self) -> &Handler {
+        &self.session.registration.handlers[self.index]
     }
 
-    /// It is for this tool.
-    pub(crate) fn wants(&self, tool: &str) -> bool {
-        self.session.registration.handlers[self.index].tools.matches(tool)
+    /// Its place in the order: trusted policies, those of bundled plugins first, then by priority. Equal ones stay in
+    /// the order of plugins, then of the registration.
+    fn rank(&self) -> (u8, std::cmp::Reverse<i32>) {
+        match (self.handler().policy, self.part.bundled) {
+            (true, true) => (0, std::cmp::Reverse(0)),
+            (true, false) => (1, std::cmp::Reverse(0)),
+            (false, _) => (2, std::cmp::Reverse(self.handler().priority)),
+        }
     }
 }
 
@@ -63,6 +71,8 @@ impl Asked {
 pub(crate) struct Unserved {
     pub(crate) part: Arc<Part>,
     pub(crate) tools: Tools,
+    /// It is a trusted tool policy.
+    pub(crate) policy: bool,
     pub(crate) on_absent: OnAbsent,
     pub(crate) counts: Arc<Counts>,
 }
@@ -81,11 +91,18 @@ pub(crate) struct Snapshot {
     /// Contribution epoch: rises when what the runtime has to call changes.
     pub(crate) epoch: u64,
     tables: BTreeMap<Hook, Table>,
+    /// Ids of plugins that serve.
+    serving: BTreeSet<String>,
     /// What the runtime is told.
     pub(crate) interests: Vec<types::HookInterest>,
 }
 
 impl Snapshot {
+    /// Whether a plugin of this id serves.
+    pub(crate) fn serves(&self, plugin: &str) -> bool {
+        self.serving.contains(plugin)
+    }
+
     /// The table of a hook. `None`: no plugin wants or guards it.
     pub(crate) fn table(&self, hook: Hook) -> Option<&Table> {
         self.tables.get(&hook)
@@ -101,7 +118,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Arc<Self> {
-        let empty = Snapshot { epoch: 1, tables: BTreeMap::new(), interests: Vec::new() };
+        let empty = Snapshot { epoch: 1, tables: BTreeMap::new(), serving: BTreeSet::new(), interests: Vec::new() };
         Arc::new(Self {
             parts: Mutex::new(BTreeMap::new()),
             snapshot: ArcSwap::from_pointee(empty),
@@ -135,7 +152,9 @@ impl Registry {
         let before = self.snapshot.load();
         let changed = before.interests != interests;
         let epoch = before.epoch + u64::from(changed);
-        self.snapshot.store(Arc::new(Snapshot { epoch, tables, interests }));
+        let serving =
+            ordered.iter().filter(|part| part.session.is_some()).map(|part| part.view.id.to_string()).collect();
+        self.snapshot.store(Arc::new(Snapshot { epoch, tables, serving, interests }));
         if changed {
             self.epoch.send_replace(epoch);
         }
@@ -151,8 +170,7 @@ fn tables(parts: &[Arc<Part>]) -> BTreeMap<Hook, Table> {
                     part: Arc::clone(part),
                     index,
                     session: Arc::clone(session),
-                    counts: part.view.handler(handler.hook, &handler.id),
-                    priority: handler.priority,
+                    counts: part.view.handler(handler.hook, handler.policy, &handler.id),
                 });
             }
         }
@@ -165,15 +183,15 @@ fn tables(parts: &[Arc<Part>]) -> BTreeMap<Hook, Table> {
                 tables.entry(guard.hook).or_default().unserved.push(Unserved {
                     part: Arc::clone(part),
                     tools,
+                    policy: guard.policy,
                     on_absent: part.on_absent(guard.hook),
-                    counts: part.view.handler(guard.hook, ""),
+                    counts: part.view.handler(guard.hook, guard.policy, ""),
                 });
             }
         }
     }
     for table in tables.values_mut() {
-        // Stable: equal priorities stay in the order of plugins, then of the registration.
-        table.asked.sort_by_key(|asked| std::cmp::Reverse(asked.priority));
+        table.asked.sort_by_key(Asked::rank);
     }
     tables
 }

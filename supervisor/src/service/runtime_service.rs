@@ -20,6 +20,7 @@ use super::hook_stream;
 use super::registry::Registry;
 use super::runtimes::{Runtime, Runtimes};
 use super::status::Failure;
+use super::turns::Turns;
 use crate::domain::hook::Hook;
 use crate::domain::text;
 
@@ -38,6 +39,7 @@ pub(crate) struct RuntimeApi {
     pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) turns: Arc<Turns>,
     /// Changes of plugins' states.
     pub(crate) changes: broadcast::Sender<wire::PluginStateChanged>,
     /// The supervisor stops.
@@ -132,11 +134,6 @@ pub(crate) fn key_removed() -> Failure {
     Failure::new(ErrorReason::KeyInvalid, "the key of this runtime was removed")
 }
 
-/// A decision that was never given, or is used.
-pub(crate) fn no_decision(id: &str) -> Failure {
-    Failure::new(ErrorReason::RecordUnknown, "no such decision was given").meta("kind", "decision").meta("id", id)
-}
-
 #[tonic::async_trait]
 impl RuntimeService for RuntimeApi {
     async fn attach(
@@ -229,11 +226,38 @@ impl RuntimeService for RuntimeApi {
         Ok(Response::new(hook_stream::serve(runtime, dispatcher, request.into_inner(), self.runtime_gone)))
     }
 
+    async fn prepare_turn(
+        &self,
+        request: Request<wire::PrepareTurnRequest>,
+    ) -> Result<Response<wire::PrepareTurnResponse>, Status> {
+        let runtime = self.runtime(&request)?;
+        runtime.check_attached(self.runtime_gone)?;
+        Ok(Response::new(self.turns.prepare(&runtime, &self.dispatcher, request.into_inner()).await?))
+    }
+
+    async fn finalize_turn(
+        &self,
+        request: Request<wire::FinalizeTurnRequest>,
+    ) -> Result<Response<wire::FinalizeTurnResponse>, Status> {
+        let runtime = self.runtime(&request)?;
+        runtime.check_attached(self.runtime_gone)?;
+        Ok(Response::new(self.turns.finalize(&runtime, &self.dispatcher, request.into_inner()).await?))
+    }
+
     async fn redeem_decision(
         &self,
         request: Request<wire::RedeemDecisionRequest>,
     ) -> Result<Response<wire::RedeemDecisionResponse>, Status> {
-        self.runtime(&request)?;
-        Err(no_decision(&request.into_inner().decision_id).into())
+        let runtime = self.runtime(&request)?;
+        hook_stream::redeem(&self.dispatcher, &runtime.id, &request.into_inner())?;
+        Ok(Response::new(wire::RedeemDecisionResponse {}))
+    }
+
+    async fn resolve_approval(
+        &self,
+        request: Request<wire::ResolveApprovalRequest>,
+    ) -> Result<Response<wire::ResolveApprovalResponse>, Status> {
+        let runtime = self.runtime(&request)?;
+        Ok(Response::new(self.dispatcher.approvals.resolve(&runtime.id, &request.into_inner())?))
     }
 }

@@ -23,6 +23,7 @@ use super::guards;
 use super::registry::Registry;
 use super::runtime_service::RuntimeApi;
 use super::runtimes::Runtimes;
+use super::turns::Turns;
 use crate::domain::guard::{Guard, guard_counts};
 use crate::domain::ids::PluginId;
 use crate::domain::keys::Keys;
@@ -105,11 +106,12 @@ impl Service {
             order.push(id);
         }
         let runtimes = Arc::new(Runtimes::default());
-        let dispatcher = Dispatcher::new(Arc::clone(&registry));
+        let dispatcher = Dispatcher::new(Arc::clone(&registry), parts.tasks.clone());
         let runtime_api = RuntimeApi {
             runtimes: Arc::clone(&runtimes),
             registry,
             dispatcher,
+            turns: Arc::new(Turns::default()),
             changes,
             stopping: parts.stopping.clone(),
             tasks: parts.tasks.clone(),

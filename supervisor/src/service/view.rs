@@ -59,7 +59,7 @@ pub(crate) struct View {
     settings: Arc<Settings>,
     status: watch::Sender<Status>,
     serving: ArcSwapOption<Session>,
-    handlers: Mutex<BTreeMap<(Hook, String), Arc<Handler>>>,
+    handlers: Mutex<BTreeMap<(Hook, bool, String), Arc<Handler>>>,
     denials: AtomicU64,
 }
 
@@ -123,14 +123,14 @@ impl View {
         self.serving.store(session);
     }
 
-    fn stats(&self) -> MutexGuard<'_, BTreeMap<(Hook, String), Arc<Handler>>> {
+    fn stats(&self) -> MutexGuard<'_, BTreeMap<(Hook, bool, String), Arc<Handler>>> {
         self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The counts of one handler; of one never seen, new ones.
-    pub(crate) fn handler(&self, hook: Hook, id: &str) -> Arc<Handler> {
+    /// The counts of one handler, or trusted tool policy; of one never seen, new ones.
+    pub(crate) fn handler(&self, hook: Hook, policy: bool, id: &str) -> Arc<Handler> {
         let mut stats = self.stats();
-        let key = (hook, id.to_owned());
+        let key = (hook, policy, id.to_owned());
         if !stats.contains_key(&key) && stats.len() >= MAX_STATS {
             // One that no snapshot holds; a registration has at most half of them.
             let unused = stats.iter().find(|(_, handler)| Arc::strong_count(handler) == 1).map(|(key, _)| key.clone());
@@ -150,8 +150,9 @@ impl View {
     }
 
     /// How every handler fares.
-    pub(crate) fn handlers(&self) -> Vec<(Hook, String, HandlerStats)> {
-        self.stats().iter().map(|((hook, id), handler)| (*hook, id.clone(), handler.stats().clone())).collect()
+    pub(crate) fn handlers(&self) -> Vec<(Hook, bool, String, HandlerStats)> {
+        let stats = self.stats();
+        stats.iter().map(|((hook, policy, id), of)| (*hook, *policy, id.clone(), of.stats().clone())).collect()
     }
 
     /// Median and 99th percentile over all handlers.

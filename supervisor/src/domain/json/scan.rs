@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::{JsonError, Rule, ValueLimits};
+use super::{Found, JsonError, Rule, ValueLimits};
 
 /// Objects with no more keys than this compare them in pairs, which is faster than sorting.
 const PAIRWISE_KEYS: usize = 10;
@@ -19,9 +19,10 @@ pub(super) struct Scanner<'t> {
     frames: Vec<Frame>,
     /// Keys of the open objects, outermost first; those of the innermost are at the end.
     keys: Vec<Key>,
-    /// Name of a member of the root, and where its value begins.
-    member: &'t str,
-    found: Option<usize>,
+    /// Members of the root that are looked for: where the first begins, whether there is another.
+    first: &'t str,
+    others: &'t [&'t str],
+    found: Found,
 }
 
 /// An open container.
@@ -56,12 +57,22 @@ impl<'t> Scanner<'t> {
         }
         std::str::from_utf8(text).map_err(|error| JsonError { rule: Rule::Utf8, offset: error.valid_up_to() })?;
         let (frames, keys) = (Vec::new(), Vec::new());
-        Ok(Self { text, at: 0, limits: *limits, nodes: 0, frames, keys, member: "", found: None })
+        Ok(Self {
+            text,
+            at: 0,
+            limits: *limits,
+            nodes: 0,
+            frames,
+            keys,
+            first: "",
+            others: &[],
+            found: Found::default(),
+        })
     }
 
-    /// Reads the whole text as one value; where the value of this member of the root begins.
-    pub(super) fn whole_with(mut self, member: &'t str) -> Result<Option<usize>, JsonError> {
-        self.member = member;
+    /// Reads the whole text as one value, and looks for members of the root.
+    pub(super) fn whole_with(mut self, first: &'t str, others: &'t [&'t str]) -> Result<Found, JsonError> {
+        (self.first, self.others) = (first, others);
         self.whole()?;
         Ok(self.found)
     }
@@ -205,12 +216,16 @@ impl<'t> Scanner<'t> {
         // Neither truncates: the text is not longer than LONGEST_TEXT.
         self.keys.push(Key { prefix, at: key.range.start as u32, len: raw.len() as u32 });
         self.colon()?;
-        if self.frames.len() == 1 && !self.member.is_empty() {
-            let member = self.member.as_bytes();
-            let is_member = if key.escaped { Unescaped::new(raw).eq(member.iter().copied()) } else { raw == member };
-            if is_member {
+        if self.frames.len() == 1 && !self.first.is_empty() {
+            let is = |name: &str| match key.escaped {
+                true => Unescaped::new(raw).eq(name.bytes()),
+                false => raw == name.as_bytes(),
+            };
+            if is(self.first) {
                 self.skip_space();
-                self.found = Some(self.at);
+                self.found.first = Some(self.at);
+            } else if self.others.iter().any(|name| is(name)) {
+                self.found.others = true;
             }
         }
         Ok(())

@@ -178,5 +178,12 @@ pub(crate) fn before_tool_call(tool: &str, params: &str) -> Call {
         report_handlers: true,
         ..Default::default()
     });
-    Call { runtime_id: "default".into(), hook: Hook::BeforeToolCall, asked, deadline: None, canary: false }
+    Call {
+        runtime_id: "default".into(),
+        hook: Hook::BeforeToolCall,
+        asked,
+        deadline: None,
+        canary: false,
+        conversation: false,
+    }
 }

@@ -75,7 +75,7 @@ fn every_kind_of_item_has_a_verdict_in_the_contracts_order() {
         told,
         [
             (ItemKind::Hook, "a", Reason::Accepted),
-            (ItemKind::ToolPolicy, "b", refused),
+            (ItemKind::ToolPolicy, "b", Reason::FieldInvalid),
             (ItemKind::State, "c", refused),
             (ItemKind::Transition, "d", refused),
             (ItemKind::Tool, "e", refused),
@@ -170,12 +170,13 @@ fn fields_have_bounds() {
 }
 
 #[test]
-fn unknown_and_unserved_hooks_are_told_apart() {
+fn unknown_hooks_and_those_not_granted_are_told_apart() {
     let of = |number| wire::HookRegistration { hook: number, ..hook("h", &[]) };
     for number in [0, -1, 44, i32::MAX, i32::MIN] {
         assert_eq!(reasons(&checked(vec![of(number)])), [Reason::HookUnknown], "{number}");
     }
-    assert_eq!(reasons(&checked(vec![of(types::Hook::AgentEnd as i32)])), [Reason::NotServed]);
+    assert_eq!(reasons(&checked(vec![of(types::Hook::AgentEnd as i32)])), [Reason::NotGranted]);
+    assert_eq!(reasons(&checked(vec![of(types::Hook::GatewayStart as i32)])), [Reason::Accepted]);
 }
 
 #[test]
@@ -325,7 +326,7 @@ proptest! {
                 prop_assert_eq!(registration.verdicts.len(), items);
                 prop_assert!((1..=64).contains(&registration.max_in_flight));
                 for handler in &registration.handlers {
-                    prop_assert!(spec.guards[0].tools.covers(&handler.tools));
+                    prop_assert!(handler.hook != Hook::BeforeToolCall || spec.guards[0].tools.covers(&handler.tools));
                     prop_assert!((1..=registration.max_in_flight).contains(&handler.max_concurrency));
                     prop_assert!(handler.timeout >= Duration::from_millis(1) && handler.timeout <= Duration::from_secs(600));
                 }

@@ -39,6 +39,12 @@ fn registration(max: usize, caps: &[usize]) -> Registration {
         max_concurrency: *cap,
         wants_messages: false,
         side_effect_free: false,
+        policy: false,
+        triggers: Vec::new(),
+        dispatch_kinds: Vec::new(),
+        tool_authority: false,
+        conversation: false,
+        pending_approvals: 8,
     };
     Registration {
         max_in_flight: max,

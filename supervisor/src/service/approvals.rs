@@ -1,0 +1,251 @@
+//! Questions to a person about a tool call: asked with a hook's answer, ended by the runtime or by time.
+//!
+//! In memory: a tool call does not outlive the supervisor. The first resolution stands. Whoever asked is told how it
+//! ended, in whatever generation it is by then.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use outrigger_proto::plugin::v1 as plugin;
+use outrigger_proto::runtime::v1 as wire;
+use outrigger_proto::types::v1::{self as types, ApprovalOutcome, ErrorReason};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::decisions::{Decisions, Subject};
+use super::dispatch::Call;
+use super::session::{Ask, InvokeError};
+use super::status::Failure;
+use super::view::View;
+use crate::domain::hook::Hook;
+use crate::domain::ids::Generation;
+use crate::domain::text;
+
+/// Ended approvals kept, for a runtime that tells again how one ended.
+const MAX_ENDED: usize = 4096;
+/// How long a plugin that is away has to come back to hear of its approval (`ApprovalCall`).
+const NEWS_WAITS: Duration = Duration::from_secs(24 * 3600);
+
+/// Who asks for an approval.
+pub(crate) struct Asker {
+    pub(crate) view: Arc<View>,
+    /// The plugin's name for people.
+    pub(crate) name: String,
+    pub(crate) handler: String,
+    pub(crate) policy: bool,
+    pub(crate) generation: Generation,
+    /// Approvals of it that may be pending.
+    pub(crate) most: usize,
+}
+
+/// All approvals.
+pub(crate) struct Approvals {
+    /// Random, so that an id of an earlier supervisor names nothing.
+    instance: String,
+    decisions: Arc<Decisions>,
+    tasks: TaskTracker,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last: u64,
+    pending: HashMap<String, Pending>,
+    ended: HashMap<String, Ended>,
+    /// Ended ones, oldest first.
+    order: VecDeque<String>,
+}
+
+struct Pending {
+    runtime_id: Arc<str>,
+    run_id: String,
+    asker: Asker,
+    subject: Subject,
+    allowed: Vec<i32>,
+    context_json: Bytes,
+}
+
+struct Ended {
+    runtime_id: Arc<str>,
+    response: wire::ResolveApprovalResponse,
+}
+
+impl Approvals {
+    pub(crate) fn new(decisions: Arc<Decisions>, tasks: TaskTracker) -> Arc<Self> {
+        Arc::new(Self { instance: super::entropy::hex::<8>(), decisions, tasks, state: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a question that the runtime puts to a person, and watches its time.
+    ///
+    /// # Errors
+    /// Too many of this plugin are pending, in words that follow its name.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        call: &Call,
+        asker: Asker,
+        mut request: types::ApprovalRequest,
+        subject: Subject,
+    ) -> Result<wire::PendingApproval, String> {
+        let context_json = std::mem::take(&mut request.context_json);
+        let timeout = request.timeout.as_ref().and_then(super::wire::to_duration).unwrap_or_default();
+        let expires = Instant::now() + timeout;
+        let id = {
+            let mut state = self.lock();
+            let own = state.pending.values().filter(|pending| pending.asker.view.id == asker.view.id).count();
+            if own >= asker.most {
+                return Err(format!("asks for an approval, and {own} of it are pending, at most {}", asker.most));
+            }
+            state.last += 1;
+            format!("{}-{:x}", self.instance, state.last)
+        };
+        let told = wire::PendingApproval {
+            approval_id: id.clone(),
+            plugin_id: asker.view.id.to_string(),
+            plugin_name: asker.name.clone(),
+            request: Some(request.clone()),
+            session: call.asked.session.clone(),
+            expires_at: Some(super::wire::timestamp(SystemTime::now() + timeout)),
+        };
+        let run_id = call.asked.run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
+        let runtime_id = Arc::clone(&call.runtime_id);
+        let pending = Pending { runtime_id, run_id, asker, subject, allowed: request.allowed, context_json };
+        self.lock().pending.insert(id.clone(), pending);
+        let approvals = Arc::downgrade(self);
+        self.tasks.spawn(async move {
+            sleep_until(expires).await;
+            if let Some(approvals) = approvals.upgrade() {
+                approvals.end(&id, ApprovalOutcome::TimedOut, "nobody answered in time");
+            }
+        });
+        Ok(told)
+    }
+
+    /// The runtime tells how an approval ended.
+    pub(crate) fn resolve(
+        self: &Arc<Self>,
+        runtime_id: &str,
+        request: &wire::ResolveApprovalRequest,
+    ) -> Result<wire::ResolveApprovalResponse, Failure> {
+        let outcome = match ApprovalOutcome::try_from(request.outcome) {
+            Ok(ApprovalOutcome::Unspecified) | Err(_) => {
+                return Err(Failure::field("outcome", "wants an outcome that is known here"));
+            }
+            Ok(outcome) => outcome,
+        };
+        if text::units(&request.resolved_by) > 256 {
+            return Err(Failure::field("resolved_by", "wants at most 256 characters"));
+        }
+        let unknown = || {
+            let id = text::clean(&request.approval_id, 64);
+            Failure::new(ErrorReason::RecordUnknown, "no such approval is pending")
+                .meta("kind", "approval")
+                .meta("id", id)
+        };
+        let offered = {
+            let state = self.lock();
+            if let Some(ended) = state.ended.get(&request.approval_id) {
+                return if *ended.runtime_id == *runtime_id { Ok(ended.response.clone()) } else { Err(unknown()) };
+            }
+            let pending = state.pending.get(&request.approval_id).filter(|pending| *pending.runtime_id == *runtime_id);
+            let pending = pending.ok_or_else(unknown)?;
+            let is_answer = matches!(
+                outcome,
+                ApprovalOutcome::AllowedOnce | ApprovalOutcome::AllowedAlways | ApprovalOutcome::Denied
+            );
+            !is_answer || pending.allowed.contains(&(outcome as i32))
+        };
+        let (outcome, why) =
+            if offered { (outcome, "") } else { (ApprovalOutcome::TimedOut, "the answer was not among those offered") };
+        self.end(&request.approval_id, outcome, why).ok_or_else(unknown)
+    }
+
+    /// Cancels what a run waits for.
+    pub(crate) fn end_run(self: &Arc<Self>, runtime_id: &str, run_id: &str) {
+        let of_run = |pending: &Pending| *pending.runtime_id == *runtime_id && pending.run_id == run_id;
+        let ids: Vec<String> =
+            self.lock().pending.iter().filter(|(_, pending)| of_run(pending)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            self.end(&id, ApprovalOutcome::Cancelled, "the run ended");
+        }
+    }
+
+    /// Ends an approval; `None` where it has ended before.
+    fn end(self: &Arc<Self>, id: &str, outcome: ApprovalOutcome, why: &str) -> Option<wire::ResolveApprovalResponse> {
+        let mut state = self.lock();
+        let pending = state.pending.remove(id)?;
+        let allows = matches!(outcome, ApprovalOutcome::AllowedOnce | ApprovalOutcome::AllowedAlways);
+        let give = || self.decisions.give(&pending.runtime_id, pending.subject.clone(), Instant::now());
+        let decision = allows.then(give);
+        let response = wire::ResolveApprovalResponse { outcome: outcome as i32, decision, message: why.to_owned() };
+        if state.order.len() >= MAX_ENDED
+            && let Some(oldest) = state.order.pop_front()
+        {
+            state.ended.remove(&oldest);
+        }
+        let ended = Ended { runtime_id: Arc::clone(&pending.runtime_id), response: response.clone() };
+        state.order.push_back(id.to_owned());
+        state.ended.insert(id.to_owned(), ended);
+        drop(state);
+        let news = plugin::ApprovalCall {
+            approval_id: id.to_owned(),
+            outcome: outcome as i32,
+            tool_name: pending.subject.tool_name,
+            tool_call_id: pending.subject.tool_call_id,
+            context_json: pending.context_json,
+            message: why.to_owned(),
+            asked_by_generation: pending.asker.generation.0,
+        };
+        self.tasks.spawn(async move {
+            // Nobody waits for it; a plugin that does not come back has nothing to hear it with.
+            let _ = timeout(NEWS_WAITS, tell(pending.asker, news)).await;
+        });
+        Some(response)
+    }
+}
+
+/// Tells a plugin how its approval ended, once some generation of it has heard it.
+async fn tell(asker: Asker, news: plugin::ApprovalCall) {
+    let mut watch = asker.view.watch();
+    loop {
+        let session = asker.view.serving();
+        let index = session
+            .as_ref()
+            .and_then(|session| session.registration.handler(Hook::BeforeToolCall, asker.policy, &asker.handler));
+        if let (Some(session), Some(index)) = (session, index) {
+            let invocation = plugin::Invocation {
+                handler_id: asker.handler.clone(),
+                call: Some(plugin::invocation::Call::Approval(news.clone())),
+                ..Default::default()
+            };
+            let now = Instant::now();
+            let deadline = now + session.registration.handlers[index].timeout;
+            match session.invoke(Ask::new(index, now, deadline, invocation)).await {
+                // Any answer will do, and one that does not come in time was at least asked for.
+                Ok(_) | Err(InvokeError::TimedOut { .. } | InvokeError::TooLarge { .. } | InvokeError::Overloaded) => {
+                    return;
+                }
+                Err(InvokeError::NotServing | InvokeError::Ended(_)) => {}
+            }
+        } else if index.is_none() && asker.view.serving().is_some() {
+            asker.view.logs.say(
+                SystemTime::now(),
+                asker.view.status().generation,
+                "warn",
+                format!(
+                    "approval {} has ended, and handler `{}`, which asked, is gone",
+                    news.approval_id, asker.handler
+                ),
+            );
+            return;
+        }
+        if watch.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Calls a hook: who is asked, in which order, and what their answers come to.
+//!
+//! ```text
+//!  Call ─▶ guards nobody serves ─▶ handlers in order (those without side effects side by side) ─▶ merge
+//!                                                                                                   │
+//!       Outcome ◀─ decision or approval ◀─ once more, whoever allowed something else than what runs ┘
+//! ```
+//!
+//! First, guards that hold and whose plugin is absent: a call that cannot pass costs nobody a call. Then handlers in
+//! order; what ends the call depends on the hook (`domain/hook.rs`), what answers come to is in `results`. No lock is held
+//! while a plugin is asked.
+
+mod ask;
+mod observe;
+mod round;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use outrigger_proto::runtime::v1 as runtime;
+use outrigger_proto::types::v1 as types;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::ask::{Asking, CONVERSATION, absent_state, outcome, why_absent};
+use self::observe::Observers;
+use self::round::{Round, Stop};
+use super::approvals::Approvals;
+use super::decisions::{Decisions, Subject, digest};
+use super::invocation::{MAX_PAYLOAD, SCAN_HERE};
+use super::registry::{Registry, Snapshot};
+use super::results::{self, Merged};
+use crate::domain::hook::{Hook, Kind};
+use crate::domain::json;
+
+/// A hook call, checked.
+pub(crate) struct Call {
+    /// Who calls; empty for an operator.
+    pub(crate) runtime_id: Arc<str>,
+    pub(crate) hook: Hook,
+    /// As the runtime sent it. `event_json` is a JSON object, and so is `context_json` where it is not empty;
+    /// `messages_json` is an array or empty; the session is one the runtime announced.
+    pub(crate) asked: Box<runtime::HookInvocation>,
+    /// The caller's own deadline.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) canary: bool,
+    /// Event or context have members that only readers of the conversation may see.
+    pub(crate) conversation: bool,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    GoOn,
+    Stop,
+    /// Once a person allows it.
+    Ask,
+}
+
+/// What the plugins made of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) result: Option<Box<types::HookResult>>,
+    /// Why not; begins with the plugin's id.
+    pub(crate) reason: String,
+    pub(crate) decided_by: Option<Box<types::HandlerReport>>,
+    pub(crate) decision: Option<runtime::Decision>,
+    pub(crate) approval: Option<Box<runtime::PendingApproval>>,
+    pub(crate) rechecked: u32,
+    pub(crate) handlers: Vec<types::HandlerReport>,
+    pub(crate) evaluations: Vec<runtime::HandlerEvaluation>,
+    pub(crate) claim_miss: runtime::ClaimMiss,
+    /// What is proposed for an answer about to go out, and the plugin at each position.
+    pub(crate) finalize: Option<(results::Proposal, Vec<String>)>,
+    /// Epoch this was answered under.
+    pub(crate) epoch: u64,
+}
+
+impl Outcome {
+    fn new(verdict: Verdict, epoch: u64) -> Self {
+        Self {
+            verdict,
+            result: None,
+            reason: String::new(),
+            decided_by: None,
+            decision: None,
+            approval: None,
+            rechecked: 0,
+            handlers: Vec::new(),
+            evaluations: Vec::new(),
+            claim_miss: runtime::ClaimMiss::Unspecified,
+            finalize: None,
+            epoch,
+        }
+    }
+}
+
+/// Asks plugins.
+pub(crate) struct Dispatcher {
+    registry: Arc<Registry>,
+    pub(crate) decisions: Arc<Decisions>,
+    pub(crate) approvals: Arc<Approvals>,
+    observers: Observers,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(registry: Arc<Registry>, tasks: TaskTracker) -> Arc<Self> {
+        let decisions = Arc::new(Decisions::new());
+        let approvals = Approvals::new(Arc::clone(&decisions), tasks.clone());
+        Arc::new(Self { registry, decisions, approvals, observers: Observers::new(tasks) })
+    }
+
+    /// The contribution epoch now.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.registry.snapshot().epoch
+    }
+
+    /// Dispatches one call. Cancel safe: a dropped future cancels what is in flight, but for observers that nobody waits
+    /// for.
+    pub(crate) async fn dispatch(&self, call: Call) -> Outcome {
+        let snapshot = self.registry.snapshot();
+        let epoch = snapshot.epoch;
+        if call.hook.row().kind == Kind::Observe {
+            return self.observe(call, snapshot).await;
+        }
+        let mut round = Round::new(&call, &snapshot);
+        let stopped = match round.run().await {
+            Ok(()) => self.settle(&mut round).await,
+            Err(stop) => Err(stop),
+        };
+        let mut outcome = match stopped {
+            Ok(outcome) => outcome,
+            Err(stop) => Outcome {
+                result: stop.result,
+                reason: stop.reason,
+                decided_by: Some(stop.report),
+                ..Outcome::new(Verdict::Stop, epoch)
+            },
+        };
+        outcome.rechecked = round.rechecked;
+        outcome.handlers = std::mem::take(&mut round.reports);
+        outcome
+    }
+
+    async fn observe(&self, call: Call, snapshot: Arc<Snapshot>) -> Outcome {
+        let mut outcome = Outcome::new(Verdict::GoOn, snapshot.epoch);
+        if call.asked.wait_for_observers {
+            outcome.handlers = observe::all(&call, &snapshot).await;
+        } else {
+            self.observers.start(call, snapshot);
+        }
+        outcome
+    }
+
+    /// Makes an outcome of the answers.
+    async fn settle(&self, round: &mut Round<'_>) -> Result<Outcome, Box<Stop>> {
+        let call = round.call;
+        let hook = call.hook;
+        if !round.answered() {
+            let mut outcome = Outcome::new(Verdict::GoOn, round.epoch());
+            outcome.claim_miss = round.claim_miss();
+            if hook == Hook::BeforeToolCall {
+                outcome.decision = self.decide(call, None).await;
+            }
+            return Ok(outcome);
+        }
+        let mut merged = round.merged().await;
+        if let Some((position, why)) = merged.failed.first().filter(|_| merged.stopped && merged.result.is_none()) {
+            return Err(round.fails(*position, why));
+        }
+        round.tell(&merged);
+        let mut outcome = Outcome::new(if merged.stopped { Verdict::Stop } else { Verdict::GoOn }, round.epoch());
+        outcome.claim_miss = round.claim_miss();
+        outcome.decided_by =
+            merged.decided_by.filter(|_| merged.stopped || hook.row().kind == Kind::Claim).map(|by| round.report(by));
+        if merged.stopped {
+            let (by, result) = (merged.decided_by, merged.result.take());
+            if let Some(by) = by {
+                outcome.reason = round.denied(by, result.as_ref().map_or("", results::reason));
+            }
+            outcome.result = result.map(Box::new);
+        } else if hook == Hook::BeforeToolCall {
+            round.recheck(&merged).await?;
+            self.bind(round, merged, &mut outcome).await;
+            return Ok(outcome);
+        } else {
+            outcome.result = merged.result.take().map(Box::new);
+        }
+        outcome.evaluations = round.evaluations(std::mem::take(&mut merged.evaluations));
+        outcome.finalize = merged.finalize.take().map(|proposal| (proposal, round.plugins()));
+        Ok(outcome)
+    }
+
+    /// Lets a tool call go on: with a decision, or once a person allows it.
+    async fn bind(&self, round: &mut Round<'_>, mut merged: Merged, outcome: &mut Outcome) {
+        let call = round.call;
+        let asked_by = merged.asked_by;
+        let request = merged.result.as_mut().and_then(approval_of);
+        let params = merged.result.as_ref().and_then(params_of);
+        match (asked_by, request) {
+            (Some(by), Some(request)) => {
+                let asker = round.asker(by).ok_or_else(|| "asks for an approval, and is gone".to_owned());
+                let subject = subject(call, params).await;
+                let asked = asker.and_then(|asker| Ok((asker, subject?)));
+                match asked.and_then(|(asker, subject)| self.approvals.ask(call, asker, request, subject)) {
+                    Ok(approval) => {
+                        outcome.verdict = Verdict::Ask;
+                        outcome.approval = Some(Box::new(approval));
+                        outcome.decided_by = Some(round.report(by));
+                    }
+                    Err(why) => {
+                        outcome.verdict = Verdict::Stop;
+                        outcome.reason = round.denied(by, &why);
+                        outcome.decided_by = Some(round.report(by));
+                        merged.result = None;
+                    }
+                }
+            }
+            _ => outcome.decision = self.decide(call, params).await,
+        }
+        outcome.result = merged.result.take().map(Box::new);
+    }
+
+    async fn decide(&self, call: &Call, params: Option<Bytes>) -> Option<runtime::Decision> {
+        // Checked parameters can be digested; where they cannot, there is no decision, and that is a no.
+        let subject = subject(call, params).await.ok()?;
+        Some(self.decisions.give(&call.runtime_id, subject, Instant::now()))
+    }
+}
+
+/// What a tool call that goes on is about: these parameters, or the event's own.
+async fn subject(call: &Call, params: Option<Bytes>) -> Result<Subject, String> {
+    let asked = &call.asked;
+    let event = asked.event_json.clone();
+    let digest = scan(params.as_ref().map_or(event.len(), Bytes::len), move || {
+        let own = || json::Slot::find(event, "params").ok()?.value();
+        digest(&params.or_else(own)?)
+    });
+    Ok(Subject {
+        tool_call_id: asked.tool_call_id.clone(),
+        tool_name: asked.tool_name.clone(),
+        session_key: asked.session.as_ref().map(|session| session.key.clone()).unwrap_or_default(),
+        digest: digest.await.flatten().ok_or("has parameters that cannot be digested")?,
+    })
+}
+
+fn approval_of(result: &mut types::HookResult) -> Option<types::ApprovalRequest> {
+    proceed_of(result)?.approval.take()
+}
+
+fn params_of(result: &types::HookResult) -> Option<Bytes> {
+    use types::hook_result::Result as Kind;
+    use types::tool_call_decision::Decision;
+    match &result.result {
+        Some(Kind::ToolCall(types::ToolCallDecision { decision: Some(Decision::Proceed(proceed)) })) => {
+            Some(proceed.params_json.clone()).filter(|params| !params.is_empty())
+        }
+        _ => None,
+    }
+}
+
+fn proceed_of(result: &mut types::HookResult) -> Option<&mut types::Proceed> {
+    use types::hook_result::Result as Kind;
+    use types::tool_call_decision::Decision;
+    match &mut result.result {
+        Some(Kind::ToolCall(types::ToolCallDecision { decision: Some(Decision::Proceed(proceed)) })) => Some(proceed),
+        _ => None,
+    }
+}
+
+/// The most bytes the event of a call may have.
+fn most(call: &Call) -> usize {
+    MAX_PAYLOAD.saturating_sub(call.asked.context_json.len())
+}
+
+/// Works on texts of this size: here where they are short, elsewhere where that would hold up every other call
+/// (architecture §15). `None` where the work was lost.
+async fn scan<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if bytes <= SCAN_HERE { Some(work()) } else { tokio::task::spawn_blocking(work).await.ok() }
+}

@@ -1,0 +1,172 @@
+//! Turns: preparing one from what hooks add, and deciding whether its answer may go out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use outrigger_proto::runtime::v1 as wire;
+use outrigger_proto::types::v1 as types;
+use outrigger_proto::types::v1::ErrorReason;
+
+use super::dispatch::{Dispatcher, Outcome};
+use super::invocation;
+use super::results::{RetryBudgets, Settled, Turn, join};
+use super::runtimes::Runtime;
+use super::status::Failure;
+use crate::domain::hook::Hook;
+use crate::domain::json;
+
+/// Characters of a heartbeat's name.
+const MAX_HEARTBEAT: usize = 128;
+
+/// What is kept between the calls of a turn.
+#[derive(Default)]
+pub(crate) struct Turns {
+    budgets: Mutex<RetryBudgets>,
+}
+
+/// The texts that hooks add to a prompt.
+#[derive(Default)]
+struct Texts {
+    prepend: String,
+    append: String,
+}
+
+impl Texts {
+    fn add(&mut self, outcome: Outcome) {
+        use types::hook_result::Result as Kind;
+        if let Some(Kind::Prompt(prompt)) = outcome.result.and_then(|result| result.result) {
+            join(&mut self.prepend, prompt.prepend_context);
+            join(&mut self.append, prompt.append_context);
+        }
+    }
+}
+
+impl Turns {
+    /// Prepares a turn: asks `agent_turn_prepare`, for a heartbeat its own hook, too, and folds what they add.
+    pub(crate) async fn prepare(
+        &self,
+        runtime: &Runtime,
+        dispatcher: &Arc<Dispatcher>,
+        request: wire::PrepareTurnRequest,
+    ) -> Result<wire::PrepareTurnResponse, Failure> {
+        required(request.session.as_ref(), request.run.as_ref())?;
+        let name = match request.heartbeat_name.trim() {
+            "" => "heartbeat",
+            name if crate::domain::text::units(name) <= MAX_HEARTBEAT => name,
+            _ => return Err(Failure::field("heartbeat_name", "wants at most 128 characters")),
+        };
+        let heartbeat = request.trigger() == types::Trigger::Heartbeat;
+        let heartbeat = heartbeat.then(|| wire::HookInvocation {
+            hook: types::Hook::HeartbeatPromptContribution as i32,
+            timeout: request.timeout,
+            event_json: serde_json::json!({ "heartbeatName": name }).to_string().into(),
+            context_json: request.context_json.clone(),
+            session: request.session.clone(),
+            run: request.run.clone(),
+            trigger: request.trigger,
+            trace: request.trace.clone(),
+            ..Default::default()
+        });
+        let prepare = wire::HookInvocation {
+            hook: types::Hook::AgentTurnPrepare as i32,
+            timeout: request.timeout,
+            event_json: request.event_json,
+            context_json: request.context_json,
+            messages_json: request.messages_json,
+            session: request.session,
+            run: request.run,
+            trigger: request.trigger,
+            trace: request.trace,
+            ..Default::default()
+        };
+        // Both are checked before anybody is asked.
+        let mut call = invocation::check(Box::new(prepare), Hook::AgentTurnPrepare, runtime).await?;
+        let heartbeat = match heartbeat {
+            Some(heartbeat) => {
+                Some(invocation::check(Box::new(heartbeat), Hook::HeartbeatPromptContribution, runtime).await?)
+            }
+            None => None,
+        };
+        call.asked.event_json = json::shallow_merge(&call.asked.event_json, b"{\"queuedInjections\":[]}")
+            .map_err(|error| Failure::field("event_json", error.to_string()))?;
+        call.conversation = true;
+        let mut texts = Texts::default();
+        texts.add(dispatcher.dispatch(call).await);
+        if let Some(heartbeat) = heartbeat {
+            texts.add(dispatcher.dispatch(heartbeat).await);
+        }
+        Ok(wire::PrepareTurnResponse {
+            prepend_context: texts.prepend,
+            append_context: texts.append,
+            contribution_epoch: dispatcher.epoch(),
+            ..Default::default()
+        })
+    }
+
+    /// Asks `before_agent_finalize` and charges the budgets; the same attempt gets the answer it had before.
+    pub(crate) async fn finalize(
+        &self,
+        runtime: &Runtime,
+        dispatcher: &Arc<Dispatcher>,
+        request: wire::FinalizeTurnRequest,
+    ) -> Result<wire::FinalizeTurnResponse, Failure> {
+        required(request.session.as_ref(), request.run.as_ref())?;
+        let run_id = request.run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
+        if request.attempt == 0 {
+            return Err(Failure::field("attempt", "wants 1 or more"));
+        }
+        let turn = Turn {
+            runtime_id: &runtime.id,
+            run_id: &run_id,
+            attempt: request.attempt,
+            side_effects_committed: request.side_effects_committed,
+        };
+        let finalize = wire::HookInvocation {
+            hook: types::Hook::BeforeAgentFinalize as i32,
+            timeout: request.timeout,
+            event_json: request.event_json,
+            context_json: request.context_json,
+            messages_json: request.messages_json,
+            session: request.session,
+            run: request.run,
+            trace: request.trace,
+            ..Default::default()
+        };
+        let call = invocation::check(Box::new(finalize), Hook::BeforeAgentFinalize, runtime).await?;
+        if let Some(earlier) = self.lock().earlier(&turn) {
+            return Ok(told(earlier, dispatcher.epoch()));
+        }
+        let outcome = dispatcher.dispatch(call).await;
+        let (proposal, plugins) = outcome.finalize.map_or((None, Vec::new()), |(proposal, of)| (Some(proposal), of));
+        let plugin = |position: usize| plugins.get(position).cloned().unwrap_or_default();
+        Ok(told(self.lock().settle(&turn, proposal, plugin), outcome.epoch))
+    }
+
+    /// Forgets what belonged to a run.
+    pub(crate) fn end_run(&self, runtime_id: &str, run_id: &str) {
+        self.lock().end_run(runtime_id, run_id);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RetryBudgets> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn required(session: Option<&types::SessionRef>, run: Option<&types::RunRef>) -> Result<(), Failure> {
+    if session.is_none() {
+        return Err(Failure::new(ErrorReason::SessionKeyInvalid, "the turn names no session"));
+    }
+    if run.is_none() {
+        return Err(Failure::field("run", "is required"));
+    }
+    Ok(())
+}
+
+fn told(settled: Settled, contribution_epoch: u64) -> wire::FinalizeTurnResponse {
+    wire::FinalizeTurnResponse {
+        decision: Some(settled.decision),
+        plugin_id: settled.plugin_id,
+        budget_used: settled.budget_used,
+        retry_withheld: settled.retry_withheld,
+        contribution_epoch,
+    }
+}
