@@ -74,6 +74,12 @@ pub struct PluginStatus {
     /// Highest memory of its process tree in any launch since the supervisor started, bytes.
     #[prost(uint64, tag = "24")]
     pub peak_memory_bytes: u64,
+    /// Events published for it that it will not get, as it was too slow or away for too long, since the supervisor started.
+    #[prost(uint64, tag = "25")]
+    pub events_dropped: u64,
+    /// Events it emitted that were refused for their rate, since the supervisor started.
+    #[prost(uint64, tag = "26")]
+    pub events_refused: u64,
 }
 /// Use of resources by a plugin's whole process tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1544,6 +1550,9 @@ pub struct WatchEventsRequest {
     /// Of this session. Empty: of all.
     #[prost(string, tag = "3")]
     pub session_key: ::prost::alloc::string::String,
+    /// Of this run. Empty: of all.
+    #[prost(string, tag = "4")]
+    pub run_id: ::prost::alloc::string::String,
 }
 /// Events.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1554,7 +1563,7 @@ pub struct WatchEventsResponse {
     /// Number of the last of them.
     #[prost(uint64, tag = "2")]
     pub last_event_seq: u64,
-    /// Lost before these.
+    /// Events of any kind that were lost before these.
     #[prost(uint64, tag = "3")]
     pub dropped: u64,
 }

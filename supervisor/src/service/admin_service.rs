@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::actor::Plugin;
 use super::core::Core;
 use super::dispatch::{self, Asking};
+use super::events::{self, WatchFilter};
 use super::log::Line;
 use super::session::Ask;
 use super::status::Failure;
@@ -112,7 +113,7 @@ impl AdminService for AdminApi {
             pending_directives: 0,
             config_path: core.config_path.to_string_lossy().into_owned(),
             contribution_epoch: core.shared.registry.snapshot().epoch,
-            event_epoch: core.shared.event_epoch,
+            event_epoch: core.shared.bus.epoch(),
         }))
     }
 
@@ -303,6 +304,30 @@ impl AdminService for AdminApi {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
+    async fn watch_events(
+        &self,
+        request: Request<wire::WatchEventsRequest>,
+    ) -> Result<Response<BoxStream<wire::WatchEventsResponse>>, Status> {
+        let request = request.into_inner();
+        let filter = WatchFilter {
+            streams: request.streams.into_iter().collect(),
+            runtime_id: request.runtime_id,
+            session_key: request.session_key,
+            run_id: request.run_id,
+        };
+        let (sender, receiver) = mpsc::channel(4);
+        let (bus, stopping) = (Arc::clone(&self.core.shared.bus), self.core.stop_asked.clone());
+        // What follows begins here, and not when the task first runs.
+        let follow = events::follow(bus, filter, sender);
+        self.core.shared.tasks.spawn(async move {
+            tokio::select! {
+                () = follow => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
     async fn explain_plugin(
         &self,
         request: Request<wire::ExplainPluginRequest>,
@@ -461,6 +486,7 @@ impl AdminService for AdminApi {
         let (keys, removing) = (Arc::clone(&self.core.keys), id.clone());
         let removed = off_thread(move || keys.remove(&removing)).await?.map_err(keys_failure)?;
         let was_attached = self.core.runtimes.remove(&id);
+        self.core.shared.runs.lose(&id, &std::collections::BTreeSet::new());
         Ok(Response::new(wire::RemoveRuntimeKeyResponse { removed, was_attached }))
     }
 }

@@ -13,6 +13,7 @@ mod conversation;
 mod core;
 mod dispatch;
 mod entropy;
+mod events;
 mod guards;
 mod handles;
 mod hook_stream;
@@ -26,6 +27,7 @@ mod plugin_service;
 mod rate;
 mod registration;
 mod registry;
+mod runs;
 mod runtime_service;
 mod runtimes;
 #[expect(clippy::module_inception, reason = "the file that puts the services together")]
