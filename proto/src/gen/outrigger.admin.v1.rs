@@ -1553,6 +1553,12 @@ pub struct WatchEventsRequest {
     /// Of this run. Empty: of all.
     #[prost(string, tag = "4")]
     pub run_id: ::prost::alloc::string::String,
+    /// Begin with so many of the newest that the supervisor still has, at most 8,192. Default 0: with what comes.
+    #[prost(uint32, tag = "5")]
+    pub recent: u32,
+    /// End after those, in place of going on with what comes. Default false.
+    #[prost(bool, tag = "6")]
+    pub until_now: bool,
 }
 /// Events.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2947,7 +2953,8 @@ pub mod admin_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Sends agent events as they are published. A slow reader loses the oldest and is told how many. Errors: none further. Safe to open again.
+        /// Sends agent events as they are published. A slow reader loses the oldest and is told how many. While somebody goes on
+        /// reading, runtimes are told that the streams asked for are wanted. Errors: none further. Safe to open again.
         pub async fn watch_events(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchEventsRequest>,
@@ -3465,7 +3472,8 @@ pub mod admin_service_server {
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
-        /// Sends agent events as they are published. A slow reader loses the oldest and is told how many. Errors: none further. Safe to open again.
+        /// Sends agent events as they are published. A slow reader loses the oldest and is told how many. While somebody goes on
+        /// reading, runtimes are told that the streams asked for are wanted. Errors: none further. Safe to open again.
         async fn watch_events(
             &self,
             request: tonic::Request<super::WatchEventsRequest>,

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 use super::actor::Plugin;
 use super::core::Core;
 use super::dispatch::{self, Asking};
-use super::events::{self, WatchFilter};
+use super::events::{Follow, WatchFilter};
 use super::log::Line;
 use super::session::Ask;
 use super::status::Failure;
@@ -34,6 +34,8 @@ use crate::domain::text;
 const MAX_LINES: u32 = 10_000;
 /// Log lines where the request names no number.
 const DEFAULT_LINES: u32 = 100;
+/// Newest events of one request: as many as there are at most.
+const MAX_EVENTS: u32 = 8192;
 /// Log lines of one message.
 const LINES_A_MESSAGE: usize = 200;
 /// Shortest distance of reports of resources.
@@ -316,12 +318,13 @@ impl AdminService for AdminApi {
             run_id: request.run_id,
         };
         let (sender, receiver) = mpsc::channel(4);
-        let (bus, stopping) = (Arc::clone(&self.core.shared.bus), self.core.stop_asked.clone());
-        // What follows begins here, and not when the task first runs.
-        let follow = events::follow(bus, filter, sender);
+        let stopping = self.core.stop_asked.clone();
+        let recent = request.recent.min(MAX_EVENTS) as usize;
+        // Its place is that of now, and not of when the task first runs.
+        let follow = Follow::new(&self.core.shared.bus, filter, recent, request.until_now);
         self.core.shared.tasks.spawn(async move {
             tokio::select! {
-                () = follow => {}
+                () = follow.run(sender) => {}
                 () = stopping.cancelled() => {}
             }
         });

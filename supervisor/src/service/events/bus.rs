@@ -32,9 +32,11 @@ struct State {
     opened: u64,
     ring: Ring,
     subscribers: BTreeMap<PluginId, Subscriber>,
+    /// Streams that operators watch, by the number of the watch; none: all.
+    watches: BTreeMap<u64, BTreeSet<String>>,
 }
 
-/// Streams that plugins want.
+/// Streams that plugins want, and operators who watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Somebody wants every stream.
@@ -132,10 +134,13 @@ impl Bus {
 
     fn tell_wanted(&self) {
         let mut wanted = Wanted::default();
-        for subscription in self.lock().subscribers.values().flat_map(Subscriber::wants) {
-            wanted.all |= subscription.streams.is_empty();
-            wanted.streams.extend(subscription.streams.iter().cloned());
+        let state = self.lock();
+        let subscribed = state.subscribers.values().flat_map(Subscriber::wants);
+        for streams in subscribed.map(|subscription| &subscription.streams).chain(state.watches.values()) {
+            wanted.all |= streams.is_empty();
+            wanted.streams.extend(streams.iter().cloned());
         }
+        drop(state);
         self.wanted.send_if_modified(|before| {
             let changed = *before != wanted;
             *before = wanted;
@@ -146,6 +151,17 @@ impl Bus {
     /// Streams that plugins want, and changes of it.
     pub(crate) fn wanted(&self) -> watch::Receiver<Wanted> {
         self.wanted.subscribe()
+    }
+
+    /// Somebody watches these streams, or all, until the guard is dropped.
+    pub(crate) fn watch(self: &Arc<Self>, streams: BTreeSet<String>) -> Watching {
+        let mut state = self.lock();
+        state.opened += 1;
+        let number = state.opened;
+        state.watches.insert(number, streams);
+        drop(state);
+        self.tell_wanted();
+        Watching { bus: Arc::clone(self), number }
     }
 
     /// A generation serves from now on: the events that come are its own.
@@ -182,7 +198,7 @@ impl Bus {
     pub(crate) fn open(&self, plugin: &PluginId, generation: Generation, opening: Opening) -> Result<u64, OpenError> {
         let mut state = self.lock();
         state.opened += 1;
-        let State { last, opened, ring, subscribers } = &mut *state;
+        let State { last, opened, ring, subscribers, .. } = &mut *state;
         let subscriber = subscribers.entry(plugin.clone()).or_default();
         subscriber.open(*opened, generation, opening, ring, *last).map(|()| *opened)
     }
@@ -256,10 +272,30 @@ impl Bus {
         read
     }
 
+    /// The number from which on the ring has so many events that are wanted, or all it has.
+    pub(crate) fn newest_of(&self, count: usize, wanted: impl Fn(&Event) -> bool) -> u64 {
+        let state = self.lock();
+        let mut newest = state.ring.from(0).rev().filter(|event| wanted(event)).take(count);
+        newest.by_ref().last().map_or(state.last + 1, |event| event.seq)
+    }
+
     /// The newest number and its changes, for who follows the ring.
     pub(crate) fn newest(&self) -> watch::Receiver<u64> {
         let newest = self.newest.subscribe();
         self.newest.send_replace(self.last_seq());
         newest
+    }
+}
+
+/// Somebody watches; dropping it says that nobody does.
+pub(crate) struct Watching {
+    bus: Arc<Bus>,
+    number: u64,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.bus.lock().watches.remove(&self.number);
+        self.bus.tell_wanted();
     }
 }

@@ -29,4 +29,4 @@ pub(crate) use frame::{Frame, FrameCodec};
 pub(crate) use intake::{Intake, MAX_EVENTS};
 pub(crate) use named::Given;
 pub(crate) use stream::{CREDIT_BYTES, EventStream, registered};
-pub(crate) use watch::{WatchFilter, emitted, follow};
+pub(crate) use watch::{Follow, WatchFilter, emitted};

@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
-use super::bus::Bus;
+use super::bus::{Bus, Watching};
 use super::event::Event;
 
 /// Events of one message.
@@ -46,43 +46,59 @@ fn decoded(event: &Event) -> types::AgentEvent {
     types::AgentEvent::decode(event.full.clone()).unwrap_or_default()
 }
 
-/// Sends what is published from now on until nobody reads any more.
-pub(crate) fn follow(
+/// A place in the ring from which somebody reads.
+pub(crate) struct Follow {
     bus: Arc<Bus>,
     filter: WatchFilter,
-    sender: mpsc::Sender<Result<admin::WatchEventsResponse, Status>>,
-) -> impl Future<Output = ()> + Send {
-    let newest = bus.newest();
-    let from = bus.last_seq() + 1;
-    follow_from(bus, filter, sender, newest, from)
+    newest: watch::Receiver<u64>,
+    from: u64,
+    /// The last number wanted. `None`: it goes on with what comes.
+    until: Option<u64>,
+    _watching: Option<Watching>,
 }
 
-async fn follow_from(
-    bus: Arc<Bus>,
-    filter: WatchFilter,
-    sender: mpsc::Sender<Result<admin::WatchEventsResponse, Status>>,
-    mut newest: watch::Receiver<u64>,
-    mut from: u64,
-) {
-    let mut dropped = 0;
-    loop {
-        newest.mark_unchanged();
-        let read = bus.read(from, MAX_EVENTS, FULL, |event| filter.wants(event));
-        dropped += read.lost;
-        from = read.next;
-        if let Some(last) = read.events.last() {
-            let response = admin::WatchEventsResponse {
-                events: read.events.iter().map(|event| decoded(event)).collect(),
-                last_event_seq: last.seq,
-                dropped: std::mem::take(&mut dropped),
-            };
-            if sender.send(Ok(response)).await.is_err() {
+impl Follow {
+    /// Begins with so many of the newest events, and goes on with what comes unless it ends with those.
+    pub(crate) fn new(bus: &Arc<Bus>, filter: WatchFilter, recent: usize, until_now: bool) -> Self {
+        let newest = bus.newest();
+        Self {
+            from: bus.newest_of(recent, |event| filter.wants(event)),
+            until: until_now.then(|| bus.last_seq()),
+            _watching: (!until_now).then(|| bus.watch(filter.streams.clone())),
+            bus: Arc::clone(bus),
+            filter,
+            newest,
+        }
+    }
+
+    /// Sends until nobody reads any more.
+    pub(crate) async fn run(mut self, sender: mpsc::Sender<Result<admin::WatchEventsResponse, Status>>) {
+        let mut dropped = 0;
+        loop {
+            self.newest.mark_unchanged();
+            let until = self.until.unwrap_or(u64::MAX);
+            let wanted = |event: &Event| event.seq <= until && self.filter.wants(event);
+            let read = self.bus.read(self.from, MAX_EVENTS, FULL, wanted);
+            dropped += read.lost;
+            self.from = read.next;
+            if let Some(last) = read.events.last() {
+                let response = admin::WatchEventsResponse {
+                    events: read.events.iter().map(|event| decoded(event)).collect(),
+                    last_event_seq: last.seq,
+                    dropped: std::mem::take(&mut dropped),
+                };
+                if sender.send(Ok(response)).await.is_err() {
+                    return;
+                }
+            }
+            if self.from > until {
                 return;
             }
-        } else if from > bus.last_seq() {
-            tokio::select! {
-                () = sender.closed() => return,
-                changed = newest.changed() => if changed.is_err() { return },
+            if self.from > self.bus.last_seq() {
+                tokio::select! {
+                    () = sender.closed() => return,
+                    changed = self.newest.changed() => if changed.is_err() { return },
+                }
             }
         }
     }
