@@ -98,7 +98,7 @@ impl HostService for HostCalls {
         }
         use wire::emit_event_response::Result::{EventSeq, Refused};
         let emitted = events::emit(&self.launch, request.into_inner()).await;
-        let result = Some(emitted.map_or_else(Refused, EventSeq));
+        let result = Some(emitted.map_or_else(|refusal| Refused(*refusal), EventSeq));
         Ok(Response::new(wire::EmitEventResponse { result }))
     }
 

@@ -73,13 +73,13 @@ fn is_own(plugin: &str, stream: &str) -> bool {
 ///
 /// # Errors
 /// The host's no.
-pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Result<u64, Refusal> {
+pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Result<u64, Box<Refusal>> {
     let plugin = launch.spec.id.as_str();
     let rights = &launch.spec.rights;
     let stream = request.stream.as_str();
     if text::units(stream) > 128 || stream.trim() != stream || stream.is_empty() || stream.chars().any(text::is_unsafe)
     {
-        return Err(field("stream", "wants 1 to 128 characters without control characters, trimmed"));
+        return Err(field("stream", "wants 1 to 128 characters without control characters, trimmed").into());
     }
     let own = is_own(plugin, stream);
     let scope = if own { Scope::EventsEmit } else { Scope::EventsHostStreams };
@@ -90,11 +90,11 @@ pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Res
             let remedy = format!("emit on `{plugin}` or `{plugin}.NAME`");
             let why = format!("stream `{stream}` is not one of this plugin");
             let no = Refusal { remedy, ..refusal(RefusalReason::StreamNotAllowed, why) };
-            return Err(Refusal { scope: denial.scope.name().to_owned(), ..no });
+            return Err(Box::new(Refusal { scope: denial.scope.name().to_owned(), ..no }));
         }
         if foreign {
             let why = format!("stream `{stream}` is that of plugin `{owner}`");
-            return Err(refusal(RefusalReason::StreamNotAllowed, why));
+            return Err(refusal(RefusalReason::StreamNotAllowed, why).into());
         }
     }
     rights.decide(scope).map_err(|denial| not_granted(&denial))?;
@@ -102,12 +102,12 @@ pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Res
         Ok(Provenance::Unspecified | Provenance::Plugin) => Provenance::Plugin,
         Ok(Provenance::Untrusted) => Provenance::Untrusted,
         Ok(Provenance::Host | Provenance::Owner) | Err(_) => {
-            return Err(field("provenance", "wants PLUGIN or UNTRUSTED"));
+            return Err(field("provenance", "wants PLUGIN or UNTRUSTED").into());
         }
     };
     let key = request.idempotency_key.trim();
     if text::units(key) > MAX_KEY {
-        return Err(field("idempotency_key", format!("wants 1 to {MAX_KEY} characters")));
+        return Err(field("idempotency_key", format!("wants 1 to {MAX_KEY} characters")).into());
     }
     let run = named_run(launch, &request)?;
     let data = stamped(launch, request.data_json.clone()).await?;
@@ -117,7 +117,7 @@ pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Res
     // Nothing waits from here on: what is checked still holds when it is published.
     fence(launch)?;
     if run.gone.is_cancelled() {
-        return Err(refusal(RefusalReason::RunEnded, "the run has ended"));
+        return Err(refusal(RefusalReason::RunEnded, "the run has ended").into());
     }
     let (runs, id) = (&launch.runs, &launch.spec.id);
     let prints = (!key.is_empty()).then(|| {
@@ -130,11 +130,11 @@ pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Res
             Keyed::Done(seq) => return Ok(seq),
             Keyed::Mismatch => {
                 let why = "the idempotency key was used with another request";
-                return Err(refusal(RefusalReason::IdempotencyMismatch, why));
+                return Err(refusal(RefusalReason::IdempotencyMismatch, why).into());
             }
             Keyed::Full => {
                 let why = "the plugin has too many idempotency keys that are remembered";
-                return Err(refusal(RefusalReason::IdempotencyFull, why));
+                return Err(refusal(RefusalReason::IdempotencyFull, why).into());
             }
         }
     }
@@ -167,42 +167,43 @@ pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Res
 }
 
 /// The run that an emission names.
-fn named_run(launch: &LaunchState, request: &EmitEventRequest) -> Result<Arc<Run>, Refusal> {
+fn named_run(launch: &LaunchState, request: &EmitEventRequest) -> Result<Arc<Run>, Box<Refusal>> {
     if request.run_handle.is_empty() {
-        return Err(field("run_handle", "wants the handle of a run"));
+        return Err(field("run_handle", "wants the handle of a run").into());
     }
     let handle = launch.given.run(&request.run_handle).ok_or_else(|| {
         refusal(RefusalReason::HandleInvalid, "the run's handle is not one that this generation was given with events")
     })?;
-    launch.runs.find(&handle.0, &handle.1).ok_or_else(|| refusal(RefusalReason::RunEnded, "the run has ended"))
+    launch.runs.find(&handle.0, &handle.1).ok_or_else(|| refusal(RefusalReason::RunEnded, "the run has ended").into())
 }
 
 /// A generation that does not serve writes nothing.
-fn fence(launch: &LaunchState) -> Result<(), Refusal> {
+fn fence(launch: &LaunchState) -> Result<(), Box<Refusal>> {
     match launch.bus.standing(&launch.spec.id, launch.generation) {
         Standing::Current => Ok(()),
         Standing::Pending => {
             let why = "the generation does not serve yet";
             let retry_after = Some(crate::service::wire::duration(Duration::from_millis(100)));
-            Err(Refusal { retry_after, ..refusal(RefusalReason::GenerationPending, why) })
+            Err(Box::new(Refusal { retry_after, ..refusal(RefusalReason::GenerationPending, why) }))
         }
-        Standing::Stale => Err(refusal(RefusalReason::GenerationStale, "a newer generation has taken over")),
+        Standing::Stale => Err(refusal(RefusalReason::GenerationStale, "a newer generation has taken over").into()),
     }
 }
 
-fn charge(launch: &LaunchState, scope: Scope) -> Result<(), Refusal> {
+fn charge(launch: &LaunchState, scope: Scope) -> Result<(), Box<Refusal>> {
     let Some(quota) = Quota::find(scope, QUOTA) else { return Ok(()) };
     let limit = quota.in_force(&launch.spec.rights);
-    launch.bus.charge(&launch.spec.id, limit).map_err(|wait| Refusal {
+    let over = |wait| Refusal {
         scope: scope.name().to_owned(),
         quota: Some(types::Quota { name: QUOTA.to_owned(), limit, used: limit }),
         retry_after: Some(crate::service::wire::duration(wait)),
         ..refusal(RefusalReason::QuotaExceeded, format!("more than {limit} events a minute"))
-    })
+    };
+    launch.bus.charge(&launch.spec.id, limit).map_err(|wait| over(wait).into())
 }
 
 /// The data as it is published: an object, in which the supervisor has set last who emitted it.
-async fn stamped(launch: &LaunchState, data: Bytes) -> Result<Bytes, Refusal> {
+async fn stamped(launch: &LaunchState, data: Bytes) -> Result<Bytes, Box<Refusal>> {
     let (id, name) = (launch.spec.id.to_string(), launch.spec.name.clone());
     let long = data.len() > SCAN_HERE;
     let stamp = move || {
@@ -220,24 +221,25 @@ async fn stamped(launch: &LaunchState, data: Bytes) -> Result<Bytes, Refusal> {
     } else {
         stamp()
     };
-    stamped.map_err(|JsonError { rule, offset }| Refusal {
+    let wrong = |JsonError { rule, offset }| Refusal {
         field: "data_json".to_owned(),
         ..refusal(RefusalReason::JsonInvalid, format!("data_json, byte {offset}: {rule}"))
-    })
+    };
+    stamped.map_err(|error| wrong(error).into())
 }
 
 /// What a plugin may not say on a stream of the host.
-fn check_host_stream(stream: &str, data: &[u8]) -> Result<(), Refusal> {
+fn check_host_stream(stream: &str, data: &[u8]) -> Result<(), Box<Refusal>> {
     if stream != "lifecycle" {
         return Ok(());
     }
     let data: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(data).unwrap_or_default();
     match data.get("phase").and_then(serde_json::Value::as_str) {
         Some("end" | "error") => {
-            Err(refusal(RefusalReason::StreamNotAllowed, "only the runtime says that a run has ended"))
+            Err(refusal(RefusalReason::StreamNotAllowed, "only the runtime says that a run has ended").into())
         }
         Some("start") if !data.get("startedAt").is_some_and(serde_json::Value::is_number) => {
-            Err(field("data_json.startedAt", "wants a number where the phase is `start`"))
+            Err(field("data_json.startedAt", "wants a number where the phase is `start`").into())
         }
         _ => Ok(()),
     }
