@@ -126,7 +126,7 @@ async fn open(version: &str, environment: &Environment, channel: Channel) -> Res
         return Err(Error::ProtocolUnsupported { message });
     }
     let left = welcome.startup_timeout.map_or(STARTUP, wire::duration);
-    let facts = Arc::new(Facts::new(welcome, environment));
+    let facts = Arc::new(Facts::new(*welcome, environment));
     outbox.set_max_message(facts.limits().max_stream_message_bytes);
     Ok((Session { inbound, outbox, facts }, left))
 }

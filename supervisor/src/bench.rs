@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use outrigger_proto::runtime::v1::HookInvocation;
 use outrigger_proto::types::v1::{RunRef, SessionRef};
 
 use crate::domain::hook::Hook;
@@ -20,24 +21,17 @@ impl Caller {
     /// Asks the guards of a tool about one call, in a session and a run. `event_json` is a JSON object with `params`.
     /// True: it goes on. Cancel safe: a dropped future cancels the call.
     pub async fn before_tool_call(&self, tool: &str, event_json: Bytes) -> bool {
-        let runtime_id = "default".to_owned();
-        let session = SessionRef { runtime_id: runtime_id.clone(), key: "bench".to_owned(), ..Default::default() };
-        let call = Call {
-            runtime_id,
-            hook: Hook::BeforeToolCall,
+        let runtime_id: Arc<str> = "default".into();
+        let session = SessionRef { runtime_id: runtime_id.to_string(), key: "bench".to_owned(), ..Default::default() };
+        let asked = Box::new(HookInvocation {
             tool_name: tool.to_owned(),
             tool_call_id: "call-1".to_owned(),
             event_json,
-            context_json: Bytes::new(),
-            messages_json: Bytes::new(),
-            messages_omitted: false,
             session: Some(session),
             run: Some(RunRef { id: "run-1".to_owned(), ..Default::default() }),
-            trace: None,
-            deadline: None,
-            report_handlers: false,
-            canary: false,
-        };
+            ..Default::default()
+        });
+        let call = Call { runtime_id, hook: Hook::BeforeToolCall, asked, deadline: None, canary: false };
         self.0.dispatch(call).await.verdict == Verdict::GoOn
     }
 }

@@ -47,7 +47,7 @@ impl Called {
         Self {
             verdict: outcome.verdict(),
             reason: outcome.reason,
-            decided_by: outcome.decided_by,
+            decided_by: outcome.decided_by.map(|report| *report),
             handlers: outcome.handlers,
             elapsed,
         }
@@ -176,7 +176,7 @@ impl HookStream {
         let call_id = self.next.fetch_add(1, Ordering::Relaxed);
         let (told, answer) = oneshot::channel();
         lock(&self.waiting).insert(call_id, told);
-        let call = Call { call_id, invocation: Some(tool_call(tool, params)) };
+        let call = Call { call_id, invocation: Some(Box::new(tool_call(tool, params))) };
         let request = HookStreamRequest { calls: vec![call], ..HookStreamRequest::default() };
         self.out.send(request).await.map_err(|_| "the stream is closed".to_owned())?;
         let outcome = answer.await.map_err(|_| "the stream broke".to_owned())??;

@@ -36,6 +36,13 @@ fn generate(root: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
         .out_dir(out)
         .bytes(".")
         .btree_map(".")
+        // Rare and large members would make every message that could have one as large.
+        .boxed(".outrigger.plugin.v1.SessionResponse.control.welcome")
+        .boxed(".outrigger.runtime.v1.HookOutcome.result")
+        .boxed(".outrigger.runtime.v1.HookOutcome.decided_by")
+        .boxed(".outrigger.runtime.v1.HookOutcome.approval")
+        // It goes through many hands.
+        .boxed(".outrigger.runtime.v1.HookStreamRequest.Call.invocation")
         // Clients and servers bring their own transport.
         .build_transport(false)
         // An RPC the supervisor does not serve yet answers UNIMPLEMENTED, as gRPC has it for older servers.

@@ -55,7 +55,7 @@ pub mod session_response {
     pub enum Control {
         /// Answer to Hello.
         #[prost(message, tag = "3")]
-        Welcome(super::Welcome),
+        Welcome(::prost::alloc::boxed::Box<super::Welcome>),
         /// Answer to Register.
         #[prost(message, tag = "4")]
         Registered(super::Registered),

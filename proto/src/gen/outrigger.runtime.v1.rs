@@ -628,21 +628,25 @@ pub struct HookOutcome {
     pub verdict: i32,
     /// The merged answer. Absent: nobody had an opinion; for GO_ON unchanged. For ASK with the parameters that are being
     /// approved. EVALUATION verdicts are in `evaluations`.
-    #[prost(message, optional, tag = "2")]
-    pub result: ::core::option::Option<super::super::types::v1::HookResult>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub result: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::super::types::v1::HookResult>,
+    >,
     /// Why not, for the model and the record, at most 2,200 characters: begins with the plugin's id, and names the plugin's
     /// state where it is absent. Empty for GO_ON.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
     /// The handler that decided, and the claimant: DENY, ERROR, TIMEOUT and ABSENT are told apart. Absent: everybody let it pass.
-    #[prost(message, optional, tag = "4")]
-    pub decided_by: ::core::option::Option<super::super::types::v1::HandlerReport>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub decided_by: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::super::types::v1::HandlerReport>,
+    >,
     /// Lets the tool run once. BEFORE_TOOL_CALL with GO_ON only.
     #[prost(message, optional, tag = "5")]
     pub decision: ::core::option::Option<Decision>,
     /// The approval to obtain, for ASK.
-    #[prost(message, optional, tag = "6")]
-    pub approval: ::core::option::Option<PendingApproval>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub approval: ::core::option::Option<::prost::alloc::boxed::Box<PendingApproval>>,
     /// Guards that were asked once more, as ordinary hooks had changed the parameters after they allowed them; each let the final ones pass,
     /// or is `decided_by`.
     #[prost(uint32, tag = "7")]
@@ -717,8 +721,10 @@ pub mod hook_stream_request {
         #[prost(uint64, tag = "1")]
         pub call_id: u64,
         /// The call.
-        #[prost(message, optional, tag = "2")]
-        pub invocation: ::core::option::Option<super::HookInvocation>,
+        #[prost(message, optional, boxed, tag = "2")]
+        pub invocation: ::core::option::Option<
+            ::prost::alloc::boxed::Box<super::HookInvocation>,
+        >,
     }
 }
 /// Answers; several may share a message.

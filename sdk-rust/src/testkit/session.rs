@@ -195,7 +195,7 @@ async fn read(mut inbound: Streaming<SessionRequest>, stage: &Stage, setup: &Bui
             None => {}
             Some(Heard::Hello(hello)) => {
                 let welcome = welcome(&hello, setup)?;
-                stage.send(SessionResponse { control: Some(Say::Welcome(welcome)), ..Default::default() });
+                stage.send(SessionResponse { control: Some(Say::Welcome(Box::new(welcome))), ..Default::default() });
             }
             Some(Heard::Register(register)) => {
                 let registered = registered(&register, setup)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::rights::Scope;
 
-/// How the answers of several handlers become one.
+/// How the handlers of a hook are called, and how their answers become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One after the other, each seeing the original event; answers are merged field by field.
@@ -21,6 +21,56 @@ pub enum Kind {
     Observe,
     /// All at once; answers are kept apart.
     Evaluate,
+}
+
+/// What a handler of the hook can answer, beside that it has no opinion or is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResultKind {
+    /// Nothing: it observes.
+    Nothing,
+    /// Whether a tool call goes on, and with what.
+    ToolCall,
+    /// Additions to a prompt.
+    Prompt,
+    /// A changed or withheld message.
+    Message,
+    /// Whether something goes on.
+    Gate,
+    /// The subject is the plugin's.
+    Claim,
+    /// What to do with the agent's answer.
+    Finalize,
+    /// Another model.
+    Model,
+    /// Variables for a command.
+    ExecEnvironment,
+    /// A verdict on a proposal.
+    Evaluation,
+    /// Whether a subagent starts.
+    SubagentSpawn,
+    /// Where a subagent's completion goes.
+    SubagentDelivery,
+}
+
+impl ResultKind {
+    /// The member of the wire contract's `HookResult`; `None` where there is none.
+    #[must_use]
+    pub fn member(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Nothing => return None,
+            Self::ToolCall => "tool_call",
+            Self::Prompt => "prompt",
+            Self::Message => "message",
+            Self::Gate => "gate",
+            Self::Claim => "claim",
+            Self::Finalize => "finalize",
+            Self::Model => "model",
+            Self::ExecEnvironment => "exec_environment",
+            Self::Evaluation => "evaluation",
+            Self::SubagentSpawn => "subagent_spawn",
+            Self::SubagentDelivery => "subagent_delivery",
+        })
+    }
 }
 
 /// What a handler of the hook gets to see, and so the right it needs.
@@ -71,8 +121,12 @@ pub struct Row {
     pub hook: Hook,
     /// Its name in manifests, settings and listings.
     pub name: &'static str,
-    /// How answers are merged.
+    /// How its handlers are called and their answers merged.
     pub kind: Kind,
+    /// What a handler can answer.
+    pub result: ResultKind,
+    /// How several answers become one, in words for people.
+    pub merge: &'static str,
     /// What handlers see.
     pub access: Access,
     /// Time one call may take where nobody sets another.
@@ -85,8 +139,29 @@ pub struct Row {
     pub about: &'static str,
 }
 
+// How answers are merged, where "first" and "last" are by the handlers' order and never by time of arrival.
+const COUNTED: &str = "Answers are only counted.";
+const FIRST_FIELD: &str = "Of each field the first that sets it.";
+const JOINED: &str = "Texts are joined with a blank line.";
+const PROMPT: &str =
+    "Texts are joined with a blank line; of system prompts the first; a tool stays if all lists have it.";
+const FIRST_BLOCK: &str = "The first block ends the call.";
+const FINDINGS: &str = "Findings are put one after the other; the first block ends the call.";
+const FIRST_CLAIM: &str = "The first claim ends the call.";
+const FINALIZE: &str =
+    "FINALIZE beats REVISE beats CONTINUE; reasons are joined, and the first retry within its budget is taken.";
+const SENDING: &str = "Of each field the last that sets it; the first cancel ends the call.";
+const CHAINED: &str = "Each handler sees what the one before made of it; the first cancel ends the call.";
+const CHAINED_KEPT: &str = "Each handler sees what the one before made of it.";
+const TOOL_CALL: &str = "A policy's parameters replace, a hook's are merged key by key, the last of a key; the first approval request \
+                         freezes them; the first block ends the call, an earlier request or not.";
+const VARIABLES: &str = "Of each name the last.";
+const KEPT_APART: &str = "Kept apart; any block vetoes.";
+const SPAWN: &str = "The first error; else the binding is ready if one says so.";
+const DELIVERY: &str = "The first.";
+
 macro_rules! catalogue {
-    ($($hook:ident = $number:literal, $name:literal, $kind:ident, $access:ident, $seconds:literal, $failure:ident, $by_tool:literal, $about:literal;)*) => {
+    ($($hook:ident = $number:literal, $name:literal, $kind:ident, $result:ident, $access:ident, $seconds:literal, $failure:ident, $by_tool:literal, $about:literal, $merge:ident;)*) => {
         /// A point in the runtime at which plugins are called.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(i32)]
@@ -100,6 +175,8 @@ macro_rules! catalogue {
                 hook: Hook::$hook,
                 name: $name,
                 kind: Kind::$kind,
+                result: ResultKind::$result,
+                merge: $merge,
                 access: Access::$access,
                 timeout: Duration::from_secs($seconds),
                 failure: FailurePolicy::$failure,
@@ -111,49 +188,49 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    BeforeModelResolve = 1, "before_model_resolve", Modify, Conversation, 15, Open, false, "Before the model is chosen";
-    AgentTurnPrepare = 2, "agent_turn_prepare", Modify, Prompt, 15, Open, false, "A prompt is about to be built for a turn";
-    BeforePromptBuild = 3, "before_prompt_build", Modify, Prompt, 15, Open, false, "While the prompt is put together";
-    HeartbeatPromptContribution = 4, "heartbeat_prompt_contribution", Modify, Prompt, 15, Open, false, "A heartbeat's turn is about to be prompted";
-    BeforeAgentRun = 5, "before_agent_run", Gate, Conversation, 15, Closed, false, "The last word before a run starts";
-    BeforeAgentReply = 6, "before_agent_reply", Claim, Conversation, 15, Open, false, "Answer in the agent's place";
-    BeforeAgentFinalize = 7, "before_agent_finalize", Modify, Conversation, 15, Open, false, "An answer is about to become final";
-    ModelCallStarted = 8, "model_call_started", Observe, Meta, 30, Open, false, "A model call began";
-    ModelCallEnded = 9, "model_call_ended", Observe, Meta, 30, Open, false, "A model call ended";
-    LlmInput = 10, "llm_input", Observe, Conversation, 30, Open, false, "What the model is given";
-    LlmOutput = 11, "llm_output", Observe, Conversation, 30, Open, false, "What the model gave";
-    AgentEnd = 12, "agent_end", Observe, Conversation, 30, Open, false, "A run ended";
-    BeforeCompaction = 13, "before_compaction", Observe, Conversation, 30, Open, false, "Before the conversation is compacted";
-    AfterCompaction = 14, "after_compaction", Observe, Meta, 30, Open, false, "After it was compacted";
-    BeforeReset = 15, "before_reset", Observe, Conversation, 30, Open, false, "Before a session is reset";
-    InboundClaim = 16, "inbound_claim", Claim, Messages, 15, Open, false, "A message came in for a conversation that a plugin may own";
-    ChannelPairingRequested = 17, "channel_pairing_requested", Observe, Messages, 2, Open, false, "A channel asks to be paired";
-    MessageReceived = 18, "message_received", Observe, Messages, 30, Open, false, "A message came in";
-    MessageSending = 19, "message_sending", Modify, Messages, 15, Open, false, "A message is about to go out";
-    ReplyPayloadSending = 20, "reply_payload_sending", Chained, Messages, 15, Open, false, "A reply payload is about to go out";
-    MessageSent = 21, "message_sent", Observe, Messages, 30, Open, false, "A message went out, or did not";
-    BeforeDispatch = 22, "before_dispatch", Claim, Messages, 15, Open, false, "Before an incoming message is dispatched";
-    ReplyDispatch = 23, "reply_dispatch", Claim, Messages, 15, Open, false, "Take over the dispatch of a reply";
-    BeforeToolCall = 24, "before_tool_call", Gate, Tools, 15, Closed, true, "A tool is about to be called";
-    AfterToolCall = 25, "after_tool_call", Observe, Tools, 30, Open, true, "A tool call ended";
-    ResolveExecEnv = 26, "resolve_exec_env", Modify, Tools, 15, Open, false, "Variables for a shell command";
-    ToolResultPersist = 27, "tool_result_persist", Chained, Messages, 1, Open, false, "A tool's result is about to be stored";
-    BeforeMessageWrite = 28, "before_message_write", Chained, Messages, 1, Open, false, "A message is about to be stored";
-    SessionStart = 29, "session_start", Observe, Meta, 30, Open, false, "A session began";
-    SessionEnd = 30, "session_end", Observe, Meta, 30, Open, false, "A session ended";
-    SubagentSpawning = 31, "subagent_spawning", Modify, Meta, 15, Open, false, "A subagent is about to be started";
-    SubagentDeliveryTarget = 32, "subagent_delivery_target", Modify, Meta, 15, Open, false, "Where a subagent's completion message goes";
-    SubagentSpawned = 33, "subagent_spawned", Observe, Meta, 30, Open, false, "A subagent was started";
-    SubagentProgress = 34, "subagent_progress", Observe, Meta, 30, Open, false, "A subagent's phase changed";
-    SubagentEnded = 35, "subagent_ended", Observe, Conversation, 30, Open, false, "A subagent ended";
-    GatewayStart = 36, "gateway_start", Observe, Meta, 30, Open, false, "The runtime is up";
-    GatewayStop = 37, "gateway_stop", Observe, Meta, 5, Open, false, "The runtime goes down";
-    CronReconciled = 38, "cron_reconciled", Observe, Meta, 30, Open, false, "The runtime's scheduler was reconciled";
-    CronChanged = 39, "cron_changed", Observe, Conversation, 30, Open, false, "A job of the runtime's scheduler changed";
-    BeforeInstall = 40, "before_install", Gate, TrustedPolicy, 15, Closed, false, "Something is about to be installed";
-    SkillProposalEvaluate = 41, "skill_proposal_evaluate", Evaluate, Conversation, 120, Open, false, "A skill is proposed and wants a verdict";
-    SkillProposalChanged = 42, "skill_proposal_changed", Observe, Conversation, 30, Open, false, "A proposal changed";
-    SkillChanged = 43, "skill_changed", Observe, Conversation, 30, Open, false, "A skill changed";
+    BeforeModelResolve = 1, "before_model_resolve", Modify, Model, Conversation, 15, Open, false, "Before the model is chosen", FIRST_FIELD;
+    AgentTurnPrepare = 2, "agent_turn_prepare", Modify, Prompt, Prompt, 15, Open, false, "A prompt is about to be built for a turn", JOINED;
+    BeforePromptBuild = 3, "before_prompt_build", Modify, Prompt, Prompt, 15, Open, false, "While the prompt is put together", PROMPT;
+    HeartbeatPromptContribution = 4, "heartbeat_prompt_contribution", Modify, Prompt, Prompt, 15, Open, false, "A heartbeat's turn is about to be prompted", JOINED;
+    BeforeAgentRun = 5, "before_agent_run", Gate, Gate, Conversation, 15, Closed, false, "The last word before a run starts", FIRST_BLOCK;
+    BeforeAgentReply = 6, "before_agent_reply", Claim, Claim, Conversation, 15, Open, false, "Answer in the agent's place", FIRST_CLAIM;
+    BeforeAgentFinalize = 7, "before_agent_finalize", Modify, Finalize, Conversation, 15, Open, false, "An answer is about to become final", FINALIZE;
+    ModelCallStarted = 8, "model_call_started", Observe, Nothing, Meta, 30, Open, false, "A model call began", COUNTED;
+    ModelCallEnded = 9, "model_call_ended", Observe, Nothing, Meta, 30, Open, false, "A model call ended", COUNTED;
+    LlmInput = 10, "llm_input", Observe, Nothing, Conversation, 30, Open, false, "What the model is given", COUNTED;
+    LlmOutput = 11, "llm_output", Observe, Nothing, Conversation, 30, Open, false, "What the model gave", COUNTED;
+    AgentEnd = 12, "agent_end", Observe, Nothing, Conversation, 30, Open, false, "A run ended", COUNTED;
+    BeforeCompaction = 13, "before_compaction", Observe, Nothing, Conversation, 30, Open, false, "Before the conversation is compacted", COUNTED;
+    AfterCompaction = 14, "after_compaction", Observe, Nothing, Meta, 30, Open, false, "After it was compacted", COUNTED;
+    BeforeReset = 15, "before_reset", Observe, Nothing, Conversation, 30, Open, false, "Before a session is reset", COUNTED;
+    InboundClaim = 16, "inbound_claim", Claim, Claim, Messages, 15, Open, false, "A message came in for a conversation that a plugin may own", FIRST_CLAIM;
+    ChannelPairingRequested = 17, "channel_pairing_requested", Observe, Nothing, Messages, 2, Open, false, "A channel asks to be paired", COUNTED;
+    MessageReceived = 18, "message_received", Observe, Nothing, Messages, 30, Open, false, "A message came in", COUNTED;
+    MessageSending = 19, "message_sending", Modify, Message, Messages, 15, Open, false, "A message is about to go out", SENDING;
+    ReplyPayloadSending = 20, "reply_payload_sending", Chained, Message, Messages, 15, Open, false, "A reply payload is about to go out", CHAINED;
+    MessageSent = 21, "message_sent", Observe, Nothing, Messages, 30, Open, false, "A message went out, or did not", COUNTED;
+    BeforeDispatch = 22, "before_dispatch", Claim, Claim, Messages, 15, Open, false, "Before an incoming message is dispatched", FIRST_CLAIM;
+    ReplyDispatch = 23, "reply_dispatch", Claim, Claim, Messages, 15, Open, false, "Take over the dispatch of a reply", FIRST_CLAIM;
+    BeforeToolCall = 24, "before_tool_call", Gate, ToolCall, Tools, 15, Closed, true, "A tool is about to be called", TOOL_CALL;
+    AfterToolCall = 25, "after_tool_call", Observe, Nothing, Tools, 30, Open, true, "A tool call ended", COUNTED;
+    ResolveExecEnv = 26, "resolve_exec_env", Modify, ExecEnvironment, Tools, 15, Open, false, "Variables for a shell command", VARIABLES;
+    ToolResultPersist = 27, "tool_result_persist", Chained, Message, Messages, 1, Open, false, "A tool's result is about to be stored", CHAINED_KEPT;
+    BeforeMessageWrite = 28, "before_message_write", Chained, Message, Messages, 1, Open, false, "A message is about to be stored", CHAINED;
+    SessionStart = 29, "session_start", Observe, Nothing, Meta, 30, Open, false, "A session began", COUNTED;
+    SessionEnd = 30, "session_end", Observe, Nothing, Meta, 30, Open, false, "A session ended", COUNTED;
+    SubagentSpawning = 31, "subagent_spawning", Modify, SubagentSpawn, Meta, 15, Open, false, "A subagent is about to be started", SPAWN;
+    SubagentDeliveryTarget = 32, "subagent_delivery_target", Modify, SubagentDelivery, Meta, 15, Open, false, "Where a subagent's completion message goes", DELIVERY;
+    SubagentSpawned = 33, "subagent_spawned", Observe, Nothing, Meta, 30, Open, false, "A subagent was started", COUNTED;
+    SubagentProgress = 34, "subagent_progress", Observe, Nothing, Meta, 30, Open, false, "A subagent's phase changed", COUNTED;
+    SubagentEnded = 35, "subagent_ended", Observe, Nothing, Conversation, 30, Open, false, "A subagent ended", COUNTED;
+    GatewayStart = 36, "gateway_start", Observe, Nothing, Meta, 30, Open, false, "The runtime is up", COUNTED;
+    GatewayStop = 37, "gateway_stop", Observe, Nothing, Meta, 5, Open, false, "The runtime goes down", COUNTED;
+    CronReconciled = 38, "cron_reconciled", Observe, Nothing, Meta, 30, Open, false, "The runtime's scheduler was reconciled", COUNTED;
+    CronChanged = 39, "cron_changed", Observe, Nothing, Conversation, 30, Open, false, "A job of the runtime's scheduler changed", COUNTED;
+    BeforeInstall = 40, "before_install", Gate, Gate, TrustedPolicy, 15, Closed, false, "Something is about to be installed", FINDINGS;
+    SkillProposalEvaluate = 41, "skill_proposal_evaluate", Evaluate, Evaluation, Conversation, 120, Open, false, "A skill is proposed and wants a verdict", KEPT_APART;
+    SkillProposalChanged = 42, "skill_proposal_changed", Observe, Nothing, Conversation, 30, Open, false, "A proposal changed", COUNTED;
+    SkillChanged = 43, "skill_changed", Observe, Nothing, Conversation, 30, Open, false, "A skill changed", COUNTED;
 }
 
 impl Hook {
@@ -191,26 +268,4 @@ impl Hook {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_stand_at_their_numbers() {
-        for (index, row) in CATALOGUE.iter().enumerate() {
-            assert_eq!(row.hook as usize, index + 1, "{}", row.name);
-            assert_eq!(Hook::from_name(row.name), Some(row.hook));
-            assert_eq!(Hook::from_number(row.hook as i32), Some(row.hook));
-            assert_eq!(row.hook.row().name, row.name);
-        }
-        assert_eq!(CATALOGUE.len(), 43);
-        assert_eq!(Hook::from_number(0), None);
-        assert_eq!(Hook::from_number(44), None);
-    }
-
-    #[test]
-    fn three_hooks_fail_closed() {
-        let closed: Vec<_> =
-            CATALOGUE.iter().filter(|row| row.failure == FailurePolicy::Closed).map(|row| row.name).collect();
-        assert_eq!(closed, ["before_agent_run", "before_tool_call", "before_install"]);
-    }
-}
+mod tests;

@@ -6,10 +6,14 @@
 //! recurses, so no text can exhaust the stack.
 
 mod merge;
+mod prune;
 mod scan;
+mod slot;
 
 pub use merge::shallow_merge;
+pub use prune::remove_members;
 use scan::Scanner;
+pub use slot::Slot;
 
 /// Deepest nesting of a payload; the root is 0.
 pub const PAYLOAD_DEPTH: u32 = 128;
@@ -73,6 +77,16 @@ impl ValueLimits {
 /// The first rule that is broken, and where.
 pub fn validate_value(text: &[u8], limits: &ValueLimits) -> Result<(), JsonError> {
     Scanner::new(text, limits)?.whole()
+}
+
+/// Checks a JSON value against bounds, and finds a member of its root.
+///
+/// Returns where the member's value begins; `None` where the root has no such member.
+///
+/// # Errors
+/// The first rule that is broken, and where.
+pub fn validate_member(text: &[u8], limits: &ValueLimits, member: &str) -> Result<Option<usize>, JsonError> {
+    Scanner::new(text, limits)?.whole_with(member)
 }
 
 /// Checks a payload: any JSON text no deeper than `max_depth` (usually [`PAYLOAD_DEPTH`]).

@@ -17,14 +17,26 @@ pub fn is_unsafe(character: char) -> bool {
 /// The text in one line: what must not reach a terminal becomes a space, and it is cut at `max` units.
 #[must_use]
 pub fn clean(text: &str, max: usize) -> String {
+    replace(text, max, is_unsafe)
+}
+
+/// The same for a text of several lines: line feeds and tabs stay.
+#[must_use]
+pub fn clean_lines(text: &str, max: usize) -> String {
+    replace(text, max, |character| is_unsafe(character) && !matches!(character, '\n' | '\t'))
+}
+
+fn replace(text: &str, max: usize, unwanted: impl Fn(char) -> bool) -> String {
     let mut cleaned = String::new();
     let mut units = 0;
-    for character in text.trim().chars() {
+    // What becomes a space is none of the text's ends either, so that nothing is left of a text of such alone.
+    let text = text.trim_matches(|character: char| character.is_whitespace() || unwanted(character));
+    for character in text.chars() {
         units += character.len_utf16();
         if units > max {
             break;
         }
-        cleaned.push(if is_unsafe(character) { ' ' } else { character });
+        cleaned.push(if unwanted(character) { ' ' } else { character });
     }
     cleaned
 }
@@ -43,5 +55,7 @@ mod tests {
     fn cleaned_text_is_one_harmless_line() {
         assert_eq!(clean(" a\nb\u{1b}[31m\u{202e}c ", 100), "a b [31m c");
         assert_eq!(clean("𝄞𝄞𝄞", 4), "𝄞𝄞");
+        assert_eq!((clean(" \u{1b}\n\u{202e} ", 100), clean("\u{1b} a\u{7f}", 100)), (String::new(), "a".to_owned()));
+        assert_eq!(clean_lines(" a\r\n\tb\u{1b}\u{202e}c ", 100), "a \n\tb  c");
     }
 }

@@ -411,7 +411,7 @@ impl AdminService for AdminApi {
             })),
             ..Default::default()
         };
-        let ask = Ask { handler: index, deadline: started + handlers[index].timeout, invocation };
+        let ask = Ask::new(index, started, started + handlers[index].timeout, invocation);
         let answer = session.invoke(ask).await;
         let result = match &answer {
             Ok(plugin_wire::invocation_result::Outcome::Hook(result)) => Some(result.clone()),

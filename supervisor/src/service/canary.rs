@@ -31,7 +31,7 @@ pub(crate) async fn try_one(session: &Arc<Session>, index: usize) -> Asking {
         })),
         ..Default::default()
     };
-    let ask = Ask { handler: index, deadline: started + handler.timeout, invocation };
+    let ask = Ask::new(index, started, started + handler.timeout, invocation);
     outcome(session.invoke(ask).await, session, index, started).await
 }
 

@@ -10,6 +10,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
@@ -61,9 +64,18 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tracked
     }
 }
 
+/// What happens to a connection besides its calls: looked at when it happens, and not at every message.
+enum Rare {
+    /// Something in its state.
+    Changed,
+    HelloIsDue,
+    PeerGone,
+    Closing,
+}
+
 /// Serves one connection until it ends. Dropping the future ends it at once.
 pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, tasks: TaskTracker) {
-    let Connection { io, peer, mut peer_gone } = connection;
+    let Connection { io, peer, peer_gone } = connection;
     let accepted = Instant::now();
     if launch.strangers.fetch_add(1, Ordering::Relaxed) >= MAX_STRANGERS {
         launch.strangers.fetch_sub(1, Ordering::Relaxed);
@@ -83,16 +95,17 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
         .max_send_buf_size(SEND_BUFFER);
     let served = builder.serve_connection(TokioIo::new(io), calls);
     tokio::pin!(served);
-    let closing = launch.closing.clone();
-    let cancelled = closing.cancelled();
-    tokio::pin!(cancelled);
+    let mut rare = FuturesUnordered::<BoxFuture<'_, Rare>>::new();
+    let changed = || async { state.changed.notified().await }.map(|()| Rare::Changed).boxed();
+    rare.push(changed());
     // The stream is told first, and a moment is left for that to arrive.
-    let hello = tokio::time::sleep_until(state.hello_by + LINGER);
-    tokio::pin!(hello);
+    rare.push(tokio::time::sleep_until(state.hello_by + LINGER).map(|()| Rare::HelloIsDue).boxed());
+    rare.push(peer_gone.map(|()| Rare::PeerGone).boxed());
+    rare.push(launch.closing.cancelled().map(|()| Rare::Closing).boxed());
     let mut stranger = true;
     let mut gone = false;
     loop {
-        tokio::select! {
+        let event = tokio::select! {
             biased;
             result = &mut served => {
                 if let Err(error) = result {
@@ -100,34 +113,38 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
                 }
                 break;
             }
-            () = state.changed.notified() => {
+            Some(event) = rare.next() => event,
+        };
+        let ends_politely = match event {
+            Rare::Changed => {
+                rare.push(changed());
                 if state.admitted.load(Ordering::Relaxed) && std::mem::take(&mut stranger) {
                     launch.strangers.fetch_sub(1, Ordering::Relaxed);
-                } else if !state.admitted.load(Ordering::Relaxed) {
-                    // Its call was refused: the answer goes out, then the connection ends.
-                    served.as_mut().graceful_shutdown();
-                    let _ = tokio::time::timeout(LINGER, &mut served).await;
-                    break;
                 }
                 if gone && state.carries_session.load(Ordering::Relaxed) {
                     launch.session_ended(End::DialerGone);
                 }
+                // Its call was refused: the answer goes out, then the connection ends.
+                !state.admitted.load(Ordering::Relaxed)
             }
-            () = &mut hello, if stranger => {
+            Rare::HelloIsDue if stranger => {
                 tracing::warn!(plugin = %launch.spec.id, pid = peer.pid, "closed a connection without a welcomed session");
                 break;
             }
-            () = &mut peer_gone, if !gone => {
+            Rare::HelloIsDue => false,
+            Rare::PeerGone => {
                 gone = true;
                 if state.carries_session.load(Ordering::Relaxed) {
                     launch.session_ended(End::DialerGone);
                 }
+                false
             }
-            () = &mut cancelled => {
-                served.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(LINGER, &mut served).await;
-                break;
-            }
+            Rare::Closing => true,
+        };
+        if ends_politely {
+            served.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LINGER, &mut served).await;
+            break;
         }
     }
     if stranger {

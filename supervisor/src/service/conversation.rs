@@ -127,7 +127,7 @@ async fn open(
     let sdk = text::clean(&hello.sdk, 128);
     launch.met(&sdk, version);
     let welcome = launch.welcome_message(version);
-    let control = Some(wire::session_response::Control::Welcome(welcome));
+    let control = Some(wire::session_response::Control::Welcome(Box::new(welcome)));
     if out.try_send(Ok(wire::SessionResponse { control, ..Default::default() })).is_err() {
         return Err(Opening::Ended(End::Closed));
     }

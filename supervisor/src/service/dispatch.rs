@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::plugin::v1::invocation_result::Outcome as Answer;
+use outrigger_proto::runtime::v1 as runtime;
 use outrigger_proto::types::v1 as types;
 use outrigger_proto::types::v1::HandlerOutcome as Fared;
 use prost::Message as _;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 use super::breaker::Pass;
 use super::invocation::MAX_PAYLOAD;
-use super::registry::{Asked, Registry, Snapshot};
+use super::registry::{Asked, Registry, Snapshot, Table, Unserved};
 use super::session::{Ask, InvokeError, Session};
 use super::tool_gate::{self, Decided};
 use super::view::{View, state_name};
@@ -32,23 +33,13 @@ const PASSES: usize = 4;
 /// A hook call, checked.
 pub(crate) struct Call {
     /// Who calls; empty for an operator.
-    pub(crate) runtime_id: String,
+    pub(crate) runtime_id: Arc<str>,
     pub(crate) hook: Hook,
-    pub(crate) tool_name: String,
-    pub(crate) tool_call_id: String,
-    /// A JSON object.
-    pub(crate) event_json: Bytes,
-    /// A JSON object, or empty.
-    pub(crate) context_json: Bytes,
-    /// A JSON array, or empty.
-    pub(crate) messages_json: Bytes,
-    pub(crate) messages_omitted: bool,
-    pub(crate) session: Option<types::SessionRef>,
-    pub(crate) run: Option<types::RunRef>,
-    pub(crate) trace: Option<types::TraceContext>,
+    /// As the runtime sent it. `event_json` is a JSON object, and so is `context_json` where it is not empty;
+    /// `messages_json` is an array or empty; the session is one the runtime announced.
+    pub(crate) asked: Box<runtime::HookInvocation>,
     /// The caller's own deadline.
     pub(crate) deadline: Option<Instant>,
-    pub(crate) report_handlers: bool,
     pub(crate) canary: bool,
 }
 
@@ -63,10 +54,10 @@ pub(crate) enum Verdict {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
-    pub(crate) result: Option<types::HookResult>,
+    pub(crate) result: Option<Box<types::HookResult>>,
     /// Why not; begins with the plugin's id.
     pub(crate) reason: String,
-    pub(crate) decided_by: Option<types::HandlerReport>,
+    pub(crate) decided_by: Option<Box<types::HandlerReport>>,
     pub(crate) rechecked: u32,
     pub(crate) handlers: Vec<types::HandlerReport>,
     /// Epoch this was answered under.
@@ -81,7 +72,9 @@ pub(crate) struct Asking {
     pub(crate) message: String,
     pub(crate) elapsed: Duration,
     pub(crate) decided: Decided,
-    pub(crate) result: Option<types::HookResult>,
+    pub(crate) result: Option<Box<types::HookResult>>,
+    /// When it was known.
+    pub(crate) at: Instant,
     /// What the breaker let pass, where it was asked.
     pub(crate) pass: Option<Pass>,
 }
@@ -96,6 +89,7 @@ impl Asking {
             elapsed: Duration::ZERO,
             decided: Decided::Pass,
             result: None,
+            at: Instant::now(),
             pass: None,
         }
     }
@@ -121,8 +115,7 @@ impl Dispatcher {
         let snapshot = self.registry.snapshot();
         let mut gate = Gate { call, snapshot: &snapshot, reports: Vec::new(), rechecked: 0 };
         let stopped = gate.run().await;
-        let Gate { call, reports, rechecked, .. } = gate;
-        let handlers = if call.report_handlers { reports } else { Vec::new() };
+        let Gate { reports, rechecked, .. } = gate;
         let epoch = snapshot.epoch;
         match stopped {
             Err(stop) => Outcome {
@@ -131,16 +124,16 @@ impl Dispatcher {
                 reason: stop.reason,
                 decided_by: Some(stop.report),
                 rechecked,
-                handlers,
+                handlers: reports,
                 epoch,
             },
             Ok(params) => Outcome {
                 verdict: Verdict::GoOn,
-                result: params.map(tool_gate::proceed),
+                result: params.map(|params| Box::new(tool_gate::proceed(params))),
                 reason: String::new(),
                 decided_by: None,
                 rechecked,
-                handlers,
+                handlers: reports,
                 epoch,
             },
         }
@@ -150,8 +143,8 @@ impl Dispatcher {
 /// Why a call does not go on.
 struct Stop {
     reason: String,
-    report: types::HandlerReport,
-    result: Option<types::HookResult>,
+    report: Box<types::HandlerReport>,
+    result: Option<Box<types::HookResult>>,
 }
 
 struct Gate<'a> {
@@ -166,122 +159,105 @@ impl Gate<'_> {
     async fn run(&mut self) -> Result<Option<Bytes>, Box<Stop>> {
         let Some(table) = self.snapshot.table(self.call.hook) else { return Ok(None) };
         for unserved in &table.unserved {
-            if !unserved.tools.matches(&self.call.tool_name) {
-                continue;
-            }
-            let message = match &unserved.part.session {
-                Some(_) => "serves no handler for this, which it declares to guard".to_owned(),
-                None => why_absent(&unserved.part.view),
-            };
-            unserved.counts.record(None, Fared::Absent, Instant::now(), Duration::ZERO);
-            let report = self.report(&unserved.part.view, "", Fared::Absent, Duration::ZERO, &message, false);
-            if unserved.on_absent == OnAbsent::Deny {
-                return Err(self.stop(&unserved.part.view, report, &message, None));
+            if unserved.tools.matches(&self.call.asked.tool_name) {
+                self.unserved(unserved)?;
             }
         }
-        let asked: Vec<&Asked> = table
-            .asked
-            .iter()
-            .filter(|asked| asked.session.registration.handlers[asked.index].tools.matches(&self.call.tool_name))
-            .collect();
         let mut changes: Vec<Bytes> = Vec::new();
         let mut changers: Vec<usize> = Vec::new();
-        for (position, one) in asked.iter().enumerate() {
-            let event = self.call.event_json.clone();
+        for (position, one) in table.asked.iter().enumerate() {
+            if !one.wants(&self.call.asked.tool_name) {
+                continue;
+            }
+            let event = self.call.asked.event_json.clone();
             let asking = self.ask(one, event, false).await;
             if let Some(added) = self.judge(one, asking, false)? {
                 changers.push(position);
                 changes.push(added);
             }
         }
-        let Some(last) = changers.last().map(|position| asked[*position]) else { return Ok(None) };
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        self.recheck(table, &changers, changes).await.map(Some)
+    }
+
+    /// Asks whoever allowed something else than what the handlers at `changers` made of it; the merged parameters.
+    async fn recheck(&mut self, table: &Table, changers: &[usize], changes: Vec<Bytes>) -> Result<Bytes, Box<Stop>> {
         // What the handlers changed is merged over what the event had; that is what runs.
-        let given = self.call.event_json.clone();
+        let given = self.call.asked.event_json.clone();
         let bytes = given.len() + changes.iter().map(Bytes::len).sum::<usize>();
         let merged = tool_gate::scan(bytes, move || tool_gate::with_changes(&given, &changes)).await.flatten();
         let (event, merged) = merged.unwrap_or_default();
-        if event.is_empty() || event.len() > MAX_PAYLOAD {
+        if let Some(last) = changers.last()
+            && (event.is_empty() || event.len() > MAX_PAYLOAD)
+        {
             let message = match event.len() {
                 0 => "changed parameters that cannot be merged".to_owned(),
                 bytes => format!("made the call {bytes} bytes long, at most {MAX_PAYLOAD} can be passed on"),
             };
-            let (view, id) = (&last.part.view, &last.session.registration.handlers[last.index].id);
-            let report = self.report(view, id, Fared::Error, Duration::ZERO, &message, false);
-            return Err(self.stop(view, report, &message, None));
+            let last = &table.asked[*last];
+            let report = report(&last.part.view, last.handler(), Fared::Error, Duration::ZERO, &message, false);
+            self.keep(&report);
+            return Err(stop(&last.part.view, report, &message, None));
         }
-        for (position, one) in asked.iter().enumerate() {
-            if changers == [position] {
+        for (position, one) in table.asked.iter().enumerate() {
+            if changers == [position] || !one.wants(&self.call.asked.tool_name) {
                 continue;
             }
             let asking = self.ask(one, event.clone(), true).await;
             self.rechecked += 1;
             self.judge(one, asking, true)?;
         }
-        Ok(Some(merged))
+        Ok(merged)
+    }
+
+    /// Counts a guard that nobody serves; `Err` where that ends the call.
+    fn unserved(&mut self, unserved: &Unserved) -> Result<(), Box<Stop>> {
+        let view = &unserved.part.view;
+        let message = match &unserved.part.session {
+            Some(_) => "serves no handler for this, which it declares to guard".to_owned(),
+            None => why_absent(view),
+        };
+        unserved.counts.record(None, Fared::Absent, Instant::now(), Duration::ZERO);
+        let report = report(view, "", Fared::Absent, Duration::ZERO, &message, false);
+        self.keep(&report);
+        if unserved.on_absent == OnAbsent::Deny { Err(stop(view, report, &message, None)) } else { Ok(()) }
     }
 
     /// Counts and reports one handler's answer; `Err` where it ends the call.
     fn judge(&mut self, one: &Asked, asking: Asking, recheck: bool) -> Result<Option<Bytes>, Box<Stop>> {
         let view = &one.part.view;
-        let id = &one.session.registration.handlers[one.index].id;
-        let now = Instant::now();
-        if let Some(open) = one.counts.record(asking.pass, asking.fared, now, asking.elapsed) {
+        if let Some(open) = one.counts.record(asking.pass, asking.fared, asking.at, asking.elapsed) {
+            let id = one.handler();
             let text = format!("the breaker of handler `{id}` opened for {open:.1?}");
             tracing::warn!(plugin = %view.id, handler = id, "{text}");
             view.logs.say(std::time::SystemTime::now(), one.session.generation, "warn", text);
         }
-        let report = self.report(view, id, asking.fared, asking.elapsed, &asking.message, recheck);
-        match asking.fared {
-            Fared::Allow => match asking.decided {
-                Decided::Pass => Ok(None),
-                // In a recheck only a block counts.
-                Decided::Params(_) if recheck => Ok(None),
-                Decided::Params(params) => Ok(Some(params)),
-                Decided::Block(_) => Ok(None),
-            },
-            Fared::Absent if one.part.on_absent(self.call.hook) == OnAbsent::Skip => Ok(None),
-            _ => Err(self.stop(view, report, &asking.message, asking.result)),
-        }
-    }
-
-    fn stop(
-        &self,
-        view: &View,
-        report: types::HandlerReport,
-        message: &str,
-        result: Option<types::HookResult>,
-    ) -> Box<Stop> {
-        view.denied();
-        let mut reason = format!("{}: {message}", view.id);
-        if reason.chars().count() > 2200 {
-            reason = reason.chars().take(2200).collect();
-        }
-        Box::new(Stop { reason, report, result })
-    }
-
-    fn report(
-        &mut self,
-        view: &View,
-        handler: &str,
-        fared: Fared,
-        elapsed: Duration,
-        message: &str,
-        recheck: bool,
-    ) -> types::HandlerReport {
-        let report = types::HandlerReport {
-            plugin_id: view.id.to_string(),
-            handler_id: handler.to_owned(),
-            outcome: fared as i32,
-            elapsed: Some(super::wire::duration(elapsed)),
-            message: crate::domain::text::clean(message, 500),
-            tool_policy: false,
-            recheck,
-            plugin_state: if fared == Fared::Absent { absent_state(view) as i32 } else { 0 },
+        let ends = match asking.fared {
+            Fared::Allow => false,
+            Fared::Absent => one.part.on_absent(self.call.hook) == OnAbsent::Deny,
+            _ => true,
         };
-        if self.call.report_handlers {
+        if ends || self.call.asked.report_handlers {
+            let report = report(view, one.handler(), asking.fared, asking.elapsed, &asking.message, recheck);
+            self.keep(&report);
+            if ends {
+                return Err(stop(view, report, &asking.message, asking.result));
+            }
+        }
+        match asking.decided {
+            // In a recheck only a block counts.
+            Decided::Params(params) if !recheck => Ok(Some(params)),
+            Decided::Params(_) | Decided::Pass | Decided::Block(_) => Ok(None),
+        }
+    }
+
+    /// Keeps a report for a caller who wants all of them.
+    fn keep(&mut self, report: &types::HandlerReport) {
+        if self.call.asked.report_handlers {
             self.reports.push(report.clone());
         }
-        report
     }
 
     /// Asks one handler, of whatever generation serves by then.
@@ -292,15 +268,13 @@ impl Gate<'_> {
             return absent("is not asked: the breaker of its handler is open".to_owned());
         };
         let admitted = Admitted { one, pass, settled: false };
-        let first = &one.session.registration.handlers[one.index];
         let mut session = Arc::clone(&one.session);
         let mut index = one.index;
         for _ in 0..PASSES {
             let deadline = started + session.registration.handlers[index].timeout;
             let deadline = self.call.deadline.map_or(deadline, |own| own.min(deadline));
-            let ask =
-                Ask { handler: index, deadline, invocation: self.invocation(&session, index, &event_json, recheck) };
-            match session.invoke(ask).await {
+            let invocation = self.invocation(&session, index, &event_json, recheck);
+            match session.invoke(Ask::new(index, started, deadline, invocation)).await {
                 Err(InvokeError::NotServing) => {
                     // Nothing was sent. Another generation may serve by now.
                     let Some(current) =
@@ -308,9 +282,9 @@ impl Gate<'_> {
                     else {
                         return absent(why_absent(&one.part.view));
                     };
-                    let found = current.registration.handler(self.call.hook, &first.id);
+                    let found = current.registration.handler(self.call.hook, one.handler());
                     let matches =
-                        |index: &usize| current.registration.handlers[*index].tools.matches(&self.call.tool_name);
+                        |index: &usize| current.registration.handlers[*index].tools.matches(&self.call.asked.tool_name);
                     let Some(found) = found.filter(matches) else {
                         return absent(format!("its generation {} does not serve this guard", current.generation));
                     };
@@ -326,31 +300,66 @@ impl Gate<'_> {
     }
 
     fn invocation(&self, session: &Session, index: usize, event_json: &Bytes, recheck: bool) -> wire::Invocation {
-        let call = &self.call;
+        let asked = &self.call.asked;
         let handler = &session.registration.handlers[index];
-        let wants_messages = handler.wants_messages && !call.messages_json.is_empty();
-        let fits =
-            call.messages_json.len() + event_json.len() + call.context_json.len() + 64 * 1024 <= session.max_receive();
+        let wants_messages = handler.wants_messages && !asked.messages_json.is_empty();
+        let fits = asked.messages_json.len() + event_json.len() + asked.context_json.len() + 64 * 1024
+            <= session.max_receive();
         wire::Invocation {
             handler_id: handler.id.clone(),
-            session: call.session.as_ref().map(|reference| session.handles.session(reference)),
-            run: call.run.as_ref().map(|run| session.handles.run(&call.runtime_id, run)),
-            trace: call.trace.clone(),
-            canary: call.canary,
+            session: asked.session.as_ref().map(|reference| session.handles.session(reference)),
+            run: asked.run.as_ref().map(|run| session.handles.run(&self.call.runtime_id, run)),
+            trace: asked.trace.clone(),
+            canary: self.call.canary,
             call: Some(wire::invocation::Call::Hook(wire::HookCall {
-                hook: super::wire::hook(call.hook) as i32,
+                hook: super::wire::hook(self.call.hook) as i32,
                 event_json: event_json.clone(),
-                context_json: call.context_json.clone(),
-                messages_json: if wants_messages && fits { call.messages_json.clone() } else { Bytes::new() },
-                messages_omitted: handler.wants_messages && (call.messages_omitted || (wants_messages && !fits)),
-                tool_name: call.tool_name.clone(),
-                tool_call_id: call.tool_call_id.clone(),
+                context_json: asked.context_json.clone(),
+                messages_json: if wants_messages && fits { asked.messages_json.clone() } else { Bytes::new() },
+                messages_omitted: handler.wants_messages && (asked.messages_omitted || (wants_messages && !fits)),
+                tool_name: asked.tool_name.clone(),
+                tool_call_id: asked.tool_call_id.clone(),
                 tool_authority: String::new(),
                 recheck,
             })),
             ..Default::default()
         }
     }
+}
+
+/// How one handler fared.
+fn report(
+    view: &View,
+    handler: &str,
+    fared: Fared,
+    elapsed: Duration,
+    message: &str,
+    recheck: bool,
+) -> Box<types::HandlerReport> {
+    Box::new(types::HandlerReport {
+        plugin_id: view.id.to_string(),
+        handler_id: handler.to_owned(),
+        outcome: fared as i32,
+        elapsed: Some(super::wire::duration(elapsed)),
+        message: crate::domain::text::clean(message, 500),
+        tool_policy: false,
+        recheck,
+        plugin_state: if fared == Fared::Absent { absent_state(view) as i32 } else { 0 },
+    })
+}
+
+fn stop(
+    view: &View,
+    report: Box<types::HandlerReport>,
+    message: &str,
+    result: Option<Box<types::HookResult>>,
+) -> Box<Stop> {
+    view.denied();
+    let mut reason = format!("{}: {message}", view.id);
+    if reason.chars().count() > 2200 {
+        reason = reason.chars().take(2200).collect();
+    }
+    Box::new(Stop { reason, report, result })
 }
 
 /// A call the breaker let pass; says so if it comes to nothing.
@@ -382,11 +391,12 @@ pub(crate) async fn outcome(
     index: usize,
     started: Instant,
 ) -> Asking {
-    let elapsed = started.elapsed();
+    let at = Instant::now();
+    let elapsed = at.duration_since(started);
     let handler = &session.registration.handlers[index];
     let asking = |fared, message: String, decided, result| {
         let answered = matches!(fared, Fared::Allow | Fared::Deny);
-        Asking { fared, answered, message, elapsed, decided, result, pass: None }
+        Asking { fared, answered, message, elapsed, decided, result, at, pass: None }
     };
     let error = |message: String| asking(Fared::Error, message, Decided::Pass, None);
     let invalid = |message: &str| {
@@ -405,7 +415,7 @@ pub(crate) async fn outcome(
         Ok(Answer::Hook(result)) => match decide(result, &handler.id).await {
             Ok(Decided::Block(reason)) => {
                 // Cleaned, and without what this hook has no use for: its size is the plugin's to choose.
-                let block = Some(tool_gate::block(reason.clone()));
+                let block = Some(Box::new(tool_gate::block(reason.clone())));
                 asking(Fared::Deny, reason.clone(), Decided::Block(reason), block)
             }
             Ok(decided) => asking(Fared::Allow, String::new(), decided, None),

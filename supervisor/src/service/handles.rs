@@ -18,26 +18,41 @@ pub(crate) struct Handles {
 
 #[derive(Default)]
 struct Table {
-    /// By runtime and key, or runtime and run.
-    handles: HashMap<(String, String), Arc<str>>,
-    order: VecDeque<(String, String)>,
+    /// By runtime, then by key or run.
+    handles: HashMap<Arc<str>, HashMap<Arc<str>, Arc<str>>>,
+    /// What is in it, oldest first.
+    order: VecDeque<(Arc<str>, Arc<str>)>,
 }
 
 impl Table {
-    fn handle(&mut self, runtime: &str, name: &str) -> Arc<str> {
-        let key = (runtime.to_owned(), name.to_owned());
-        if let Some(handle) = self.handles.get(&key) {
-            return Arc::clone(handle);
+    /// The handle, made if there is none. The ordinary call finds one, and nothing is allocated.
+    fn handle(&mut self, runtime: &str, name: &str) -> &str {
+        if self.get(runtime, name).is_none() {
+            self.make_room();
+            let runtime: Arc<str> =
+                self.handles.get_key_value(runtime).map_or_else(|| runtime.into(), |(id, _)| Arc::clone(id));
+            let name: Arc<str> = name.into();
+            let handle = super::entropy::hex::<BYTES>().into();
+            self.handles.entry(Arc::clone(&runtime)).or_default().insert(Arc::clone(&name), handle);
+            self.order.push_back((runtime, name));
         }
+        self.get(runtime, name).unwrap_or_default()
+    }
+
+    fn get(&self, runtime: &str, name: &str) -> Option<&str> {
+        self.handles.get(runtime)?.get(name).map(AsRef::as_ref)
+    }
+
+    fn make_room(&mut self) {
         if self.order.len() >= KEPT
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((runtime, name)) = self.order.pop_front()
+            && let Some(names) = self.handles.get_mut(&runtime)
         {
-            self.handles.remove(&oldest);
+            names.remove(&name);
+            if names.is_empty() {
+                self.handles.remove(&runtime);
+            }
         }
-        let handle: Arc<str> = super::entropy::hex::<BYTES>().into();
-        self.handles.insert(key.clone(), Arc::clone(&handle));
-        self.order.push_back(key);
-        handle
     }
 }
 
@@ -49,13 +64,19 @@ impl Handles {
     /// The session as this generation may see it: with its handle.
     pub(crate) fn session(&self, session: &SessionRef) -> SessionRef {
         let mut table = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        SessionRef { handle: table.handle(&session.runtime_id, &session.key).to_string(), ..session.clone() }
+        SessionRef {
+            handle: table.handle(&session.runtime_id, &session.key).to_owned(),
+            key: session.key.clone(),
+            id: session.id.clone(),
+            agent_id: session.agent_id.clone(),
+            runtime_id: session.runtime_id.clone(),
+        }
     }
 
     /// The run as this generation may see it. Run ids belong to the runtime named.
     pub(crate) fn run(&self, runtime: &str, run: &RunRef) -> RunRef {
         let mut table = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        RunRef { handle: table.handle(runtime, &run.id).to_string(), id: run.id.clone() }
+        RunRef { handle: table.handle(runtime, &run.id).to_owned(), id: run.id.clone() }
     }
 }
 
@@ -84,7 +105,9 @@ mod tests {
         for number in 1..=KEPT {
             handles.session(&session(&number.to_string()));
         }
-        assert_eq!(handles.sessions.lock().expect("no test panics with it").handles.len(), KEPT);
+        let table = handles.sessions.lock().expect("no test panics with it");
+        assert_eq!((table.order.len(), table.handles["default"].len()), (KEPT, KEPT));
+        drop(table);
         assert_ne!(first, handles.session(&session("0")).handle);
     }
 }

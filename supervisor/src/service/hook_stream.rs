@@ -8,13 +8,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::{AbortHandle, Abortable};
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1::ErrorReason;
 use prost::Message as _;
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::codegen::BoxStream;
 use tonic::{Code, Status, Streaming};
 
 use super::dispatch::Dispatcher;
@@ -36,19 +37,15 @@ const MAX_ANSWER: usize = 3 * 1024 * 1024 + 512 * 1024;
 /// Longest id of a decision that is looked at, in bytes; those given have at most 64.
 const MAX_DECISION_ID: usize = 256;
 
-type Running = Pin<Box<dyn Future<Output = (u64, Option<Answered>)> + Send>>;
+/// What became of a call: its outcome, and the epoch it was answered under.
+type Answered = Result<(wire::HookOutcome, u64), Failure>;
 
-enum Answered {
-    Outcome(Box<wire::HookOutcome>, u64),
-    Failed(Box<Status>),
-}
-
-/// The answers of one stream.
-pub(crate) struct HookStream {
-    runtime: Arc<Runtime>,
+/// The answers of one stream. `M` makes the future `F` of a call; it is kept where it was made, as it is large.
+struct HookStream<M, F> {
+    make: M,
     dispatcher: Arc<Dispatcher>,
     inbound: Option<Streaming<wire::HookStreamRequest>>,
-    running: FuturesUnordered<Running>,
+    running: FuturesUnordered<F>,
     aborts: HashMap<u64, AbortHandle>,
     answers: Vec<wire::hook_stream_response::Answer>,
     redemptions: Vec<wire::hook_stream_response::Redemption>,
@@ -57,32 +54,42 @@ pub(crate) struct HookStream {
     epoch: u64,
     broken: Option<Status>,
     removed: Pin<Box<WaitForCancellationFutureOwned>>,
-    runtime_gone: std::time::Duration,
 }
 
-impl HookStream {
-    pub(crate) fn new(
-        runtime: Arc<Runtime>,
-        dispatcher: Arc<Dispatcher>,
-        inbound: Streaming<wire::HookStreamRequest>,
-        runtime_gone: std::time::Duration,
-    ) -> Self {
-        Self {
-            removed: Box::pin(runtime.removed.clone().cancelled_owned()),
-            runtime,
-            dispatcher,
-            inbound: Some(inbound),
-            running: FuturesUnordered::new(),
-            aborts: HashMap::new(),
-            answers: Vec::new(),
-            redemptions: Vec::new(),
-            bytes: 0,
-            epoch: 0,
-            broken: None,
-            runtime_gone,
-        }
-    }
+/// The answers of a stream of calls.
+pub(crate) fn serve(
+    runtime: Arc<Runtime>,
+    dispatcher: Arc<Dispatcher>,
+    inbound: Streaming<wire::HookStreamRequest>,
+    runtime_gone: std::time::Duration,
+) -> BoxStream<wire::HookStreamResponse> {
+    let removed = Box::pin(runtime.removed.clone().cancelled_owned());
+    let calls = Arc::clone(&dispatcher);
+    let make = move |id, registration, invocation| {
+        let (runtime, dispatcher) = (Arc::clone(&runtime), Arc::clone(&calls));
+        let call = async move { invoke(&runtime, &dispatcher, invocation, runtime_gone).await };
+        Abortable::new(call, registration).map(move |answered| (id, answered.ok()))
+    };
+    Box::pin(HookStream {
+        make,
+        dispatcher,
+        inbound: Some(inbound),
+        running: FuturesUnordered::new(),
+        aborts: HashMap::new(),
+        answers: Vec::new(),
+        redemptions: Vec::new(),
+        bytes: 0,
+        epoch: 0,
+        broken: None,
+        removed,
+    })
+}
 
+impl<M, F> HookStream<M, F>
+where
+    M: FnMut(u64, AbortRegistration, Option<Box<wire::HookInvocation>>) -> F,
+    F: Future<Output = (u64, Option<Answered>)>,
+{
     fn take_in(&mut self, message: wire::HookStreamRequest) {
         if message.calls.len() > MAX_CALLS || message.redemptions.len() > MAX_CALLS {
             let right = format!("at most {MAX_CALLS} calls and as many redemptions in a message");
@@ -102,12 +109,9 @@ impl HookStream {
                 self.fail(id, &failure.retry(std::time::Duration::from_millis(10)).into());
                 continue;
             }
-            let (runtime, dispatcher, gone) =
-                (Arc::clone(&self.runtime), Arc::clone(&self.dispatcher), self.runtime_gone);
             let (abort, registration) = AbortHandle::new_pair();
             self.aborts.insert(id, abort);
-            let work = Abortable::new(answer(runtime, dispatcher, call.invocation, gone), registration);
-            self.running.push(Box::pin(async move { (id, work.await.ok()) }));
+            self.running.push((self.make)(id, registration, call.invocation));
         }
         for id in message.cancelled_call_ids {
             if let Some(abort) = self.aborts.get(&id) {
@@ -147,20 +151,24 @@ impl HookStream {
     fn finish(&mut self, call_id: u64, answered: Option<Answered>) {
         self.aborts.remove(&call_id);
         match answered {
-            Some(Answered::Outcome(mut outcome, epoch)) => {
+            Some(Ok((mut outcome, epoch))) => {
                 self.epoch = self.epoch.max(epoch);
                 if outcome.encoded_len() > MAX_ANSWER {
                     outcome.handlers.clear();
                 }
-                self.answer(call_id, wire::hook_stream_response::answer::Answer::Outcome(*outcome));
+                self.answer(call_id, wire::hook_stream_response::answer::Answer::Outcome(outcome));
             }
-            Some(Answered::Failed(status)) => self.fail(call_id, &status),
+            Some(Err(failure)) => self.fail(call_id, &failure.into()),
             None => self.fail(call_id, &Status::cancelled("the runtime cancelled the call")),
         }
     }
 }
 
-impl Stream for HookStream {
+impl<M, F> Stream for HookStream<M, F>
+where
+    M: FnMut(u64, AbortRegistration, Option<Box<wire::HookInvocation>>) -> F + Unpin,
+    F: Future<Output = (u64, Option<Answered>)>,
+{
     type Item = Result<wire::HookStreamResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -208,25 +216,13 @@ impl Stream for HookStream {
     }
 }
 
-async fn answer(
-    runtime: Arc<Runtime>,
-    dispatcher: Arc<Dispatcher>,
-    invocation: Option<wire::HookInvocation>,
-    gone: std::time::Duration,
-) -> Answered {
-    match invoke(&runtime, &dispatcher, invocation, gone).await {
-        Ok((outcome, epoch)) => Answered::Outcome(Box::new(outcome), epoch),
-        Err(failure) => Answered::Failed(Box::new(failure.into())),
-    }
-}
-
 /// Checks and dispatches one call; both forms of calling a hook end here.
 pub(crate) async fn invoke(
     runtime: &Runtime,
     dispatcher: &Dispatcher,
-    invocation: Option<wire::HookInvocation>,
+    invocation: Option<Box<wire::HookInvocation>>,
     gone: std::time::Duration,
-) -> Result<(wire::HookOutcome, u64), Failure> {
+) -> Answered {
     runtime.check_attached(gone)?;
     let invocation = invocation.ok_or_else(|| Failure::field("invocation", "is required"))?;
     let call = invocation::check(invocation, runtime).await?;

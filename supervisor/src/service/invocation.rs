@@ -1,8 +1,8 @@
 //! Checks what a runtime asks before any plugin sees it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1::ErrorReason;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ pub(crate) const SCAN_HERE: usize = 64 * 1024;
 ///
 /// # Errors
 /// What is wrong, as the contract names it; no handler ran.
-pub(crate) async fn check(invocation: wire::HookInvocation, runtime: &Runtime) -> Result<Call, Failure> {
+pub(crate) async fn check(mut invocation: Box<wire::HookInvocation>, runtime: &Runtime) -> Result<Call, Failure> {
     let Some(hook) = Hook::from_number(invocation.hook) else {
         return Err(Failure::field("invocation.hook", format!("{} is no hook that is known here", invocation.hook)));
     };
@@ -62,60 +62,47 @@ pub(crate) async fn check(invocation: wire::HookInvocation, runtime: &Runtime) -
         let why = format!("event and context have {size} bytes, at most {MAX_PAYLOAD}");
         return Err(Failure::field("invocation.event_json", why));
     }
-    check_texts(&invocation, hook).await?;
-    let session = invocation.session.map(|session| runtime.announce(session)).transpose()?;
+    if invocation.event_json.is_empty() {
+        return Err(Failure::field("invocation.event_json", "wants a JSON object"));
+    }
+    if size + invocation.messages_json.len() <= SCAN_HERE {
+        check_texts(&invocation, hook)?;
+    } else {
+        let scanned = tokio::task::spawn_blocking(move || check_texts(&invocation, hook).map(|()| invocation)).await;
+        let lost = |_| Err(Failure::new(ErrorReason::Unspecified, "the scan of the payload was lost"));
+        invocation = scanned.unwrap_or_else(lost)?;
+    }
+    if let Some(session) = &mut invocation.session {
+        runtime.announce(session)?;
+    }
     if let Some(run) = &invocation.run
         && (run.id.is_empty() || text::units(&run.id) > 256 || !run.handle.is_empty())
     {
         return Err(Failure::field("invocation.run", "wants an id of 1 to 256 characters, and no handle"));
     }
-    Ok(Call {
-        runtime_id: runtime.id.clone(),
-        hook,
-        tool_name: invocation.tool_name,
-        tool_call_id: invocation.tool_call_id,
-        event_json: invocation.event_json,
-        context_json: invocation.context_json,
-        messages_json: invocation.messages_json,
-        messages_omitted: invocation.messages_omitted,
-        session,
-        run: invocation.run,
-        trace: invocation.trace,
-        deadline,
-        report_handlers: invocation.report_handlers,
-        canary: false,
-    })
+    Ok(Call { runtime_id: Arc::clone(&runtime.id), hook, asked: invocation, deadline, canary: false })
 }
 
-async fn check_texts(invocation: &wire::HookInvocation, hook: Hook) -> Result<(), Failure> {
-    let texts = [
-        ("invocation.event_json", invocation.event_json.clone(), true),
-        ("invocation.context_json", invocation.context_json.clone(), true),
-        ("invocation.messages_json", invocation.messages_json.clone(), false),
-    ];
-    if invocation.event_json.is_empty() {
-        return Err(Failure::field("invocation.event_json", "wants a JSON object"));
+fn check_texts(invocation: &wire::HookInvocation, hook: Hook) -> Result<(), Failure> {
+    let params = check_text("invocation.event_json", &invocation.event_json, true)?;
+    // `params` must be there and an object: what is approved and digested is always one.
+    if hook == Hook::BeforeToolCall && params.and_then(|at| invocation.event_json.get(at)) != Some(&b'{') {
+        let right = "wants an object; `{}` where the tool got none or something else";
+        return Err(Failure::field("invocation.event_json.params", right));
     }
-    let long = texts.iter().map(|(_, text, _)| text.len()).sum::<usize>() > SCAN_HERE;
-    let scan = move || {
-        for (field, text, object) in &texts {
-            if !text.is_empty() {
-                check_text(field, text, *object)?;
-            }
-        }
-        if hook == Hook::BeforeToolCall { check_params(&texts[0].1) } else { Ok(()) }
-    };
-    if !long {
-        return scan();
-    }
-    let scanned = tokio::task::spawn_blocking(scan).await;
-    scanned.unwrap_or_else(|_| Err(Failure::new(ErrorReason::Unspecified, "the scan of the payload was lost")))
+    check_text("invocation.context_json", &invocation.context_json, true)?;
+    check_text("invocation.messages_json", &invocation.messages_json, false)?;
+    Ok(())
 }
 
-fn check_text(field: &str, text: &[u8], object: bool) -> Result<(), Failure> {
+/// Checks one text; where the value of its member `params` begins.
+fn check_text(field: &str, text: &[u8], object: bool) -> Result<Option<usize>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
     let limits = ValueLimits::payload(PAYLOAD_DEPTH);
     let limits = if object { limits.object() } else { limits };
-    json::validate_value(text, &limits).map_err(|JsonError { rule, offset }| {
+    let params = json::validate_member(text, &limits, "params").map_err(|JsonError { rule, offset }| {
         Failure::new(ErrorReason::JsonInvalid, format!("{field}, byte {offset}: {rule}"))
             .meta("field", field)
             .meta("rule", rule.to_string())
@@ -124,25 +111,5 @@ fn check_text(field: &str, text: &[u8], object: bool) -> Result<(), Failure> {
     if !object && text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
         return Err(Failure::field(field, "wants a JSON array"));
     }
-    Ok(())
-}
-
-/// `params` must be there and an object: what is approved and digested is always one.
-fn check_params(event: &Bytes) -> Result<(), Failure> {
-    #[derive(serde::Deserialize)]
-    struct Event<'a> {
-        #[serde(borrow)]
-        params: Option<&'a serde_json::value::RawValue>,
-    }
-    let object = serde_json::from_slice::<Event<'_>>(event)
-        .ok()
-        .and_then(|event| event.params)
-        .is_some_and(|params| params.get().starts_with('{'));
-    if object {
-        return Ok(());
-    }
-    Err(Failure::field(
-        "invocation.event_json.params",
-        "wants an object; `{}` where the tool got none or something else",
-    ))
+    Ok(params)
 }

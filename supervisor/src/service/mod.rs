@@ -27,6 +27,8 @@ mod plugin_service;
 mod rate;
 mod registration;
 mod registry;
+#[allow(dead_code, unused_imports, reason = "the dispatch engine takes it up")]
+mod results;
 mod runs;
 mod runtime_service;
 mod runtimes;

@@ -47,6 +47,18 @@ pub(crate) struct Asked {
     pub(crate) priority: i32,
 }
 
+impl Asked {
+    /// The handler's id.
+    pub(crate) fn handler(&self) -> &str {
+        &self.session.registration.handlers[self.index].id
+    }
+
+    /// It is for this tool.
+    pub(crate) fn wants(&self, tool: &str) -> bool {
+        self.session.registration.handlers[self.index].tools.matches(tool)
+    }
+}
+
 /// A guard that holds and that its plugin does not serve, for these tools.
 pub(crate) struct Unserved {
     pub(crate) part: Arc<Part>,

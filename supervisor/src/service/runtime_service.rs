@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::conversation::PROTOCOL;
 use super::dispatch::Dispatcher;
 use super::events::{self, Bus, Intake};
-use super::hook_stream::{self, HookStream};
+use super::hook_stream;
 use super::registry::Registry;
 use super::runs::Runs;
 use super::runtimes::{Attached, Runtime, Runtimes};
@@ -74,7 +74,7 @@ impl RuntimeApi {
             }),
             supervisor_version: env!("CARGO_PKG_VERSION").to_owned(),
             supervisor_instance: self.instance.clone(),
-            runtime_id: runtime.id.clone(),
+            runtime_id: runtime.id.to_string(),
             lost_run_ids,
         }))
     }
@@ -250,7 +250,9 @@ impl RuntimeService for RuntimeApi {
         for live in &request.live_runs {
             if let Some(session) = &live.session {
                 let run = check_run("live_runs.run", live.run.as_ref())?;
-                sessions.push((run, runtime.announce(session.clone())?));
+                let mut session = session.clone();
+                runtime.announce(&mut session)?;
+                sessions.push((run, session));
             }
         }
         let attached = runtime.attach(request.incarnation, text::clean(&request.software, 128), served);
@@ -296,7 +298,7 @@ impl RuntimeService for RuntimeApi {
         request: Request<wire::InvokeHookRequest>,
     ) -> Result<Response<wire::InvokeHookResponse>, Status> {
         let runtime = self.runtime(&request)?;
-        let invocation = request.into_inner().invocation;
+        let invocation = request.into_inner().invocation.map(Box::new);
         let (outcome, epoch) = hook_stream::invoke(&runtime, &self.dispatcher, invocation, self.runtime_gone).await?;
         let contribution_epoch = epoch.max(self.dispatcher.epoch());
         Ok(Response::new(wire::InvokeHookResponse { outcome: Some(outcome), contribution_epoch }))
@@ -307,8 +309,8 @@ impl RuntimeService for RuntimeApi {
         request: Request<Streaming<wire::HookStreamRequest>>,
     ) -> Result<Response<BoxStream<wire::HookStreamResponse>>, Status> {
         let runtime = self.runtime(&request)?;
-        let stream = HookStream::new(runtime, Arc::clone(&self.dispatcher), request.into_inner(), self.runtime_gone);
-        Ok(Response::new(Box::pin(stream)))
+        let dispatcher = Arc::clone(&self.dispatcher);
+        Ok(Response::new(hook_stream::serve(runtime, dispatcher, request.into_inner(), self.runtime_gone)))
     }
 
     async fn publish_events(
@@ -343,8 +345,8 @@ impl RuntimeService for RuntimeApi {
         runtime.check_attached(self.runtime_gone)?;
         let request = request.into_inner();
         let run = check_run("run", request.run.as_ref())?;
-        if let Some(session) = request.session.clone() {
-            runtime.announce(session)?;
+        if let Some(mut session) = request.session.clone() {
+            runtime.announce(&mut session)?;
         }
         let end = wire::RunEnd::try_from(request.end).unwrap_or(wire::RunEnd::Lost);
         let end = if end == wire::RunEnd::Unspecified { wire::RunEnd::Lost } else { end };

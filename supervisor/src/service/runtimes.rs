@@ -25,7 +25,7 @@ pub(crate) struct Runtimes {
 
 /// One runtime.
 pub(crate) struct Runtime {
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     /// Cancelled when its key is removed: its streams end.
     pub(crate) removed: CancellationToken,
     state: Mutex<RuntimeState>,
@@ -98,7 +98,7 @@ impl Runtimes {
             return Arc::clone(runtime);
         }
         let runtime = Arc::new(Runtime {
-            id: id.to_owned(),
+            id: id.into(),
             removed: CancellationToken::new(),
             state: Mutex::new(RuntimeState::default()),
         });
@@ -165,7 +165,7 @@ impl Runtime {
             return None;
         }
         Some(Seen {
-            id: self.id.clone(),
+            id: self.id.to_string(),
             incarnation: attachment.incarnation,
             software: attachment.software.clone(),
             connected: attachment.gone_since.is_none(),
@@ -185,9 +185,19 @@ impl Runtime {
         }
     }
 
-    /// Announces a session by the first call that names it; returns it as it is known, with the runtime's id.
-    pub(crate) fn announce(&self, session: SessionRef) -> Result<SessionRef, Failure> {
-        self.upsert(session, 0, "").map(|(reference, _)| reference)
+    /// Announces a session by the first call that names it, and fills in what is known of it and the runtime's id.
+    pub(crate) fn announce(&self, session: &mut SessionRef) -> Result<(), Failure> {
+        check_session(session)?;
+        if let Some(known) = self.lock().sessions.get(&session.key)
+            && is_part_of(session, &known.reference)
+        {
+            session.id.clone_from(&known.reference.id);
+            session.agent_id.clone_from(&known.reference.agent_id);
+            session.runtime_id.push_str(&self.id);
+            return Ok(());
+        }
+        *session = self.upsert(std::mem::take(session), 0, "")?.0;
+        Ok(())
     }
 
     /// Announces a session, or what is new of it; true where it was not known.
@@ -198,7 +208,7 @@ impl Runtime {
         previous_key: &str,
     ) -> Result<(SessionRef, bool), Failure> {
         check_session(&session)?;
-        session.runtime_id.clone_from(&self.id);
+        session.runtime_id = self.id.to_string();
         session.handle.clear();
         let mut state = self.lock();
         // Of the row as it is, whatever its key: a refusal changes nothing.
@@ -239,6 +249,12 @@ impl Runtime {
             }
         }
     }
+}
+
+/// It says nothing of the session that is not known.
+fn is_part_of(session: &SessionRef, known: &SessionRef) -> bool {
+    let same = |new: &str, known: &str| new.is_empty() || new == known;
+    same(&session.id, &known.id) && same(&session.agent_id, &known.agent_id)
 }
 
 fn check_session(session: &SessionRef) -> Result<(), Failure> {
@@ -294,14 +310,15 @@ mod tests {
         let runtime = Runtimes::default().of("a");
         let full = SessionRef { id: "1".to_owned(), agent_id: "main".to_owned(), ..session("k") };
         assert!(matches!(runtime.upsert(full, 3, ""), Ok((_, true))));
-        let known = runtime.announce(session("k")).unwrap_or_default();
+        let announce = |mut session: SessionRef| runtime.announce(&mut session).map(|()| session);
+        let known = announce(session("k")).unwrap_or_default();
         assert_eq!((known.id.as_str(), known.agent_id.as_str(), known.runtime_id.as_str()), ("1", "main", "a"));
         assert!(runtime.upsert(session("k"), 2, "").is_err());
         for number in 1..MAX_SESSIONS {
-            assert!(runtime.announce(session(&number.to_string())).is_ok());
+            assert!(announce(session(&number.to_string())).is_ok());
         }
-        assert!(runtime.announce(session("one more")).is_err());
-        assert!(runtime.announce(session("k")).is_ok());
+        assert!(announce(session("one more")).is_err());
+        assert!(announce(session("k")).is_ok());
         assert!(matches!(runtime.upsert(session("new"), 0, "k"), Ok((known, false)) if known.id == "1"));
     }
 
@@ -309,8 +326,8 @@ mod tests {
     fn keys_must_be_keys() {
         let runtime = Runtimes::default().of("a");
         for bad in ["", " ", "a\nb"] {
-            assert!(runtime.announce(session(bad)).is_err(), "{bad:?}");
+            assert!(runtime.announce(&mut session(bad)).is_err(), "{bad:?}");
         }
-        assert!(runtime.announce(SessionRef { agent_id: "Main".to_owned(), ..session("k") }).is_err());
+        assert!(runtime.announce(&mut SessionRef { agent_id: "Main".to_owned(), ..session("k") }).is_err());
     }
 }

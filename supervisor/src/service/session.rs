@@ -57,12 +57,25 @@ pub(crate) enum InvokeError {
 
 /// What is asked of one handler.
 pub(crate) struct Ask {
-    /// Position of the handler in the registration.
-    pub(crate) handler: usize,
+    demand: Demand,
+    /// When it is asked.
+    now: Instant,
     /// When the answer must be there.
-    pub(crate) deadline: Instant,
-    /// The invocation, without id and timeout, which are filled in when it is sent.
-    pub(crate) invocation: wire::Invocation,
+    deadline: Instant,
+    /// The one invocation, without id and timeout, which are filled in when it is sent; as a frame takes it, so that it
+    /// stays where it is.
+    invocation: Vec<wire::Invocation>,
+}
+
+impl Ask {
+    /// Asks the handler at this position of the registration. Id and timeout of the invocation are filled in when it is
+    /// sent.
+    pub(crate) fn new(handler: usize, now: Instant, deadline: Instant, invocation: wire::Invocation) -> Self {
+        // What is filled in when it is sent, and the lengths around it.
+        const FRAME: usize = 64;
+        let demand = Demand { handler, bytes: invocation.encoded_len() + FRAME };
+        Self { demand, now, deadline, invocation: vec![invocation] }
+    }
 }
 
 struct Open {
@@ -188,44 +201,28 @@ impl Session {
 
     /// Asks one handler and waits for its answer, at most until the deadline. Cancel safe: a dropped future cancels the
     /// invocation.
-    pub(crate) async fn invoke(self: &Arc<Self>, ask: Ask) -> Result<wire::invocation_result::Outcome, InvokeError> {
-        // What is filled in when it is sent, and the lengths around it.
-        const FRAME: usize = 64;
-        let bytes = ask.invocation.encoded_len() + FRAME;
-        if bytes > self.max_receive_bytes {
-            return Err(InvokeError::TooLarge { bytes, max: self.max_receive_bytes });
+    pub(crate) async fn invoke(&self, ask: Ask) -> Result<wire::invocation_result::Outcome, InvokeError> {
+        let Ask { demand, now, deadline, invocation } = ask;
+        if demand.bytes > self.max_receive_bytes {
+            return Err(InvokeError::TooLarge { bytes: demand.bytes, max: self.max_receive_bytes });
         }
-        let demand = Demand { handler: ask.handler, bytes };
-        let admitted = {
-            let mut state = lock(&self.state);
-            if !state.accepting {
-                return Err(InvokeError::NotServing);
-            }
-            match state.slots.admit(demand) {
-                Admission::Now => None,
-                Admission::Refused => return Err(InvokeError::Overloaded),
-                Admission::Wait(ticket) => {
-                    let (grant, granted) = oneshot::channel();
-                    state.waiters.insert(ticket, grant);
-                    Some((ticket, granted))
+        let (id, answer) = match self.begin(invocation, demand, now, deadline)? {
+            Begun::Sent(id, answer) => (id, answer),
+            Begun::Waits(mut waiting, invocation) => {
+                match timeout_at(deadline, &mut waiting.granted).await {
+                    Ok(Ok(())) => waiting.settled = true,
+                    // The queue was dropped: the session drains or has ended.
+                    Ok(Err(_)) => {
+                        waiting.settled = true;
+                        return Err(InvokeError::NotServing);
+                    }
+                    Err(_) => return Err(InvokeError::TimedOut { sent: false }),
                 }
+                self.send(lock(&self.state), invocation, demand, Instant::now(), deadline)?
             }
         };
-        if let Some((ticket, granted)) = admitted {
-            let mut waiting = WaitingCall { session: self, ticket, demand, granted, settled: false };
-            match timeout_at(ask.deadline, &mut waiting.granted).await {
-                Ok(Ok(())) => waiting.settled = true,
-                // The queue was dropped: the session drains or has ended.
-                Ok(Err(_)) => {
-                    waiting.settled = true;
-                    return Err(InvokeError::NotServing);
-                }
-                Err(_) => return Err(InvokeError::TimedOut { sent: false }),
-            }
-        }
-        let (id, answer) = self.send(ask.invocation, demand, ask.deadline)?;
         let mut in_flight = InFlight { session: self, id, settled: false };
-        let outcome = timeout_at(ask.deadline, answer).await;
+        let outcome = timeout_at(deadline, answer).await;
         in_flight.settled = true;
         match outcome {
             Ok(Ok(Ok(outcome))) => Ok(outcome),
@@ -238,35 +235,64 @@ impl Session {
         }
     }
 
+    /// Takes a place and sends, or joins those who wait for one.
+    fn begin(
+        &self,
+        invocation: Vec<wire::Invocation>,
+        demand: Demand,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Begun<'_>, InvokeError> {
+        let mut state = lock(&self.state);
+        if !state.accepting {
+            return Err(InvokeError::NotServing);
+        }
+        match state.slots.admit(demand) {
+            Admission::Now => {
+                self.send(state, invocation, demand, now, deadline).map(|(id, answer)| Begun::Sent(id, answer))
+            }
+            Admission::Refused => Err(InvokeError::Overloaded),
+            Admission::Wait(ticket) => {
+                let (grant, granted) = oneshot::channel();
+                state.waiters.insert(ticket, grant);
+                let waiting = WaitingCall { session: self, ticket, demand, granted, settled: false };
+                Ok(Begun::Waits(waiting, invocation))
+            }
+        }
+    }
+
+    /// Sends an invocation that has its place.
     fn send(
         &self,
-        mut invocation: wire::Invocation,
+        mut state: MutexGuard<'_, State>,
+        mut invocations: Vec<wire::Invocation>,
         demand: Demand,
+        now: Instant,
         deadline: Instant,
-    ) -> Result<(u64, oneshot::Receiver<Result<wire::invocation_result::Outcome, String>>), InvokeError> {
-        let (reply, answer) = oneshot::channel();
-        let mut state = lock(&self.state);
+    ) -> Result<(u64, Reply), InvokeError> {
         if !state.accepting {
             self.release(&mut state, demand);
             return Err(InvokeError::NotServing);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
             // It would be sent only to be cancelled.
             self.release(&mut state, demand);
             return Err(InvokeError::TimedOut { sent: false });
         }
         let id = state.next_id;
-        invocation.invocation_id = id;
-        invocation.timeout = Some(super::wire::duration(left));
-        let frame = wire::SessionResponse { invocations: vec![invocation], ..Default::default() };
-        let queued = state.queue(frame);
+        for invocation in &mut invocations {
+            invocation.invocation_id = id;
+            invocation.timeout = Some(super::wire::duration(left));
+        }
+        let queued = state.queue(wire::SessionResponse { invocations, ..Default::default() });
         if queued != Queued::Yes {
             self.release(&mut state, demand);
             drop(state);
             self.note(queued);
             return Err(InvokeError::NotServing);
         }
+        let (reply, answer) = oneshot::channel();
         state.next_id += 1;
         state.open.insert(id, Open { demand, reply: Some(reply), cancelled_at: None });
         Ok((id, answer))
@@ -475,6 +501,17 @@ pub(crate) fn failed(message: &str) -> wire::invocation_result::Outcome {
         message: message.to_owned(),
     })
 }
+
+/// A call on its way.
+enum Begun<'a> {
+    /// Under this id.
+    Sent(u64, Reply),
+    /// For a place.
+    Waits(WaitingCall<'a>, Vec<wire::Invocation>),
+}
+
+/// The answer of a plugin to come, or why the session ended.
+type Reply = oneshot::Receiver<Result<wire::invocation_result::Outcome, String>>;
 
 /// A call in the queue; gives its ticket or place back when its future is dropped.
 struct WaitingCall<'a> {

@@ -140,7 +140,7 @@ impl Plugin {
         }
         match frame.control {
             Some(FromHost::Welcome(welcome)) => {
-                self.welcome = welcome;
+                self.welcome = *welcome;
                 if !self.strikes_on_connecting() {
                     self.strike(Phase::Starting, None).await?;
                 }

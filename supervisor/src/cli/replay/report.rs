@@ -313,9 +313,9 @@ impl Decision {
                 decision.verdict = verdict(&outcome);
                 let question = outcome.approval.and_then(|approval| approval.request).map(|request| request.title);
                 decision.reason = question.or(Some(outcome.reason)).filter(|reason| !reason.is_empty());
-                let changed = hook_result::changed_params(outcome.result.as_ref());
+                let changed = hook_result::changed_params(outcome.result.as_deref());
                 decision.changed_params = changed.filter(|params| *params != decision.params);
-                decision.decided_by = outcome.decided_by.map(HandlerReport::from);
+                decision.decided_by = outcome.decided_by.map(|report| HandlerReport::from(*report));
                 decision.handlers = outcome.handlers.into_iter().map(HandlerReport::from).collect();
                 decision.elapsed_us = Some(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
             }

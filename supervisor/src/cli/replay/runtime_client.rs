@@ -171,7 +171,7 @@ impl RuntimeClient {
         }
         self.last_call_id += 1;
         let call_id = self.last_call_id;
-        let call = runtime::hook_stream_request::Call { call_id, invocation: Some(invocation) };
+        let call = runtime::hook_stream_request::Call { call_id, invocation: Some(Box::new(invocation)) };
         let request = runtime::HookStreamRequest { calls: vec![call], ..Default::default() };
         let deadline = Instant::now() + limit;
         tokio::select! {

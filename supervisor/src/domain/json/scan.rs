@@ -19,6 +19,9 @@ pub(super) struct Scanner<'t> {
     frames: Vec<Frame>,
     /// Keys of the open objects, outermost first; those of the innermost are at the end.
     keys: Vec<Key>,
+    /// Name of a member of the root, and where its value begins.
+    member: &'t str,
+    found: Option<usize>,
 }
 
 /// An open container.
@@ -52,7 +55,15 @@ impl<'t> Scanner<'t> {
             return Err(JsonError { rule: Rule::Bytes(longest), offset: longest });
         }
         std::str::from_utf8(text).map_err(|error| JsonError { rule: Rule::Utf8, offset: error.valid_up_to() })?;
-        Ok(Self { text, at: 0, limits: *limits, nodes: 0, frames: Vec::new(), keys: Vec::new() })
+        let (frames, keys) = (Vec::new(), Vec::new());
+        Ok(Self { text, at: 0, limits: *limits, nodes: 0, frames, keys, member: "", found: None })
+    }
+
+    /// Reads the whole text as one value; where the value of this member of the root begins.
+    pub(super) fn whole_with(mut self, member: &'t str) -> Result<Option<usize>, JsonError> {
+        self.member = member;
+        self.whole()?;
+        Ok(self.found)
     }
 
     /// Reads the whole text as one value.
@@ -193,7 +204,16 @@ impl<'t> Scanner<'t> {
         let prefix = if key.escaped { prefix(Unescaped::new(raw)) } else { prefix(raw.iter().copied()) };
         // Neither truncates: the text is not longer than LONGEST_TEXT.
         self.keys.push(Key { prefix, at: key.range.start as u32, len: raw.len() as u32 });
-        self.colon()
+        self.colon()?;
+        if self.frames.len() == 1 && !self.member.is_empty() {
+            let member = self.member.as_bytes();
+            let is_member = if key.escaped { Unescaped::new(raw).eq(member.iter().copied()) } else { raw == member };
+            if is_member {
+                self.skip_space();
+                self.found = Some(self.at);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn colon(&mut self) -> Result<(), JsonError> {

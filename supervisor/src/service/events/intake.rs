@@ -80,7 +80,7 @@ impl Intake {
         event.session_key.clone_from(&session.key);
         event.session_id.clone_from(&session.id);
         event.agent_id.clone_from(&session.agent_id);
-        event.runtime_id.clone_from(&self.runtime.id);
+        event.runtime_id = self.runtime.id.to_string();
         if event.time.is_none() {
             event.time = Some(crate::service::wire::timestamp(std::time::SystemTime::now()));
         }
@@ -139,14 +139,14 @@ impl Intake {
             }
             return Ok(known);
         }
-        let session = types::SessionRef {
+        let mut session = types::SessionRef {
             key: if event.session_key.is_empty() { known.key.clone() } else { event.session_key.clone() },
             id: event.session_id.clone(),
             agent_id: event.agent_id.clone(),
             ..Default::default()
         };
-        let announced = self.runtime.announce(session).map_err(|failure| failure.message().to_owned())?;
-        let announced = Arc::new(announced);
+        self.runtime.announce(&mut session).map_err(|failure| failure.message().to_owned())?;
+        let announced = Arc::new(session);
         if known.key.is_empty() || known.key == announced.key {
             run.set_session(Arc::clone(&announced));
         }

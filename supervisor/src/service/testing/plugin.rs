@@ -19,7 +19,7 @@ use crate::domain::launch::ExitStatus;
 /// One thing the supervisor said.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Heard {
-    Call(wire::Invocation),
+    Call(Box<wire::Invocation>),
     Cancel(wire::Cancel),
     Control(wire::session_response::Control),
 }
@@ -77,7 +77,7 @@ impl Talk {
                 return Ok(Some(heard));
             }
             let Some(message) = self.inbound.message().await? else { return Ok(None) };
-            self.heard.extend(message.invocations.into_iter().map(Heard::Call));
+            self.heard.extend(message.invocations.into_iter().map(Box::new).map(Heard::Call));
             self.heard.extend(message.cancels.into_iter().map(Heard::Cancel));
             self.heard.extend(message.control.map(Heard::Control));
         }
@@ -86,7 +86,7 @@ impl Talk {
     /// The next invocation; whatever else comes first is a failure of the test.
     pub(crate) async fn call(&mut self) -> wire::Invocation {
         match self.next().await {
-            Ok(Some(Heard::Call(invocation))) => invocation,
+            Ok(Some(Heard::Call(invocation))) => *invocation,
             other => unreachable!("an invocation was due: {other:?}"),
         }
     }
@@ -106,7 +106,7 @@ impl Talk {
     pub(crate) async fn hello_with(&mut self, hello: wire::Hello) -> Result<wire::Welcome, Status> {
         self.control(wire::session_request::Control::Hello(hello)).await;
         match self.next().await? {
-            Some(Heard::Control(wire::session_response::Control::Welcome(welcome))) => Ok(welcome),
+            Some(Heard::Control(wire::session_response::Control::Welcome(welcome))) => Ok(*welcome),
             other => unreachable!("Welcome was due: {other:?}"),
         }
     }
@@ -133,7 +133,7 @@ impl Talk {
                     Heard::Call(invocation) => {
                         let id = invocation.invocation_id;
                         let outcome = answer(&invocation);
-                        calls.0.lock().unwrap_or_else(PoisonError::into_inner).push(invocation);
+                        calls.0.lock().unwrap_or_else(PoisonError::into_inner).push(*invocation);
                         if let Some(outcome) = outcome {
                             self.answer(id, outcome).await;
                         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use outrigger_proto::admin::v1::admin_service_client::AdminServiceClient;
+use outrigger_proto::runtime::v1 as runtime;
 use outrigger_proto::runtime::v1::runtime_service_client::RuntimeServiceClient;
 use outrigger_proto::types::v1::PluginState;
 use tokio::sync::mpsc;
@@ -170,20 +171,12 @@ impl World {
 /// A call of `before_tool_call`.
 pub(crate) fn before_tool_call(tool: &str, params: &str) -> Call {
     let event = format!(r#"{{"toolName":"{tool}","params":{params}}}"#);
-    Call {
-        runtime_id: "default".to_owned(),
-        hook: Hook::BeforeToolCall,
+    let asked = Box::new(runtime::HookInvocation {
         tool_name: tool.to_owned(),
         tool_call_id: "1".to_owned(),
         event_json: Bytes::from(event),
-        context_json: Bytes::new(),
-        messages_json: Bytes::new(),
-        messages_omitted: false,
-        session: None,
-        run: None,
-        trace: None,
-        deadline: None,
         report_handlers: true,
-        canary: false,
-    }
+        ..Default::default()
+    });
+    Call { runtime_id: "default".into(), hook: Hook::BeforeToolCall, asked, deadline: None, canary: false }
 }

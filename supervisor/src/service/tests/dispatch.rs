@@ -159,7 +159,7 @@ fn rewriter(_: &str, _: &serde_json::Value, recheck: bool) -> Option<Answer> {
 }
 
 fn fared(outcome: &Outcome) -> Fared {
-    outcome.decided_by.as_ref().map_or(Fared::Unspecified, types::HandlerReport::outcome)
+    outcome.decided_by.as_ref().map_or(Fared::Unspecified, |report| report.outcome())
 }
 
 fn run(outcome: &Outcome) -> Option<serde_json::Value> {

@@ -127,7 +127,8 @@ fn call(
     session: &Arc<Session>,
     time: Duration,
 ) -> tokio::task::JoinHandle<Result<wire::invocation_result::Outcome, InvokeError>> {
-    let ask = Ask { handler: 0, deadline: Instant::now() + time, invocation: wire::Invocation::default() };
+    let now = Instant::now();
+    let ask = Ask::new(0, now, now + time, wire::Invocation::default());
     let session = Arc::clone(session);
     tokio::spawn(async move { session.invoke(ask).await })
 }

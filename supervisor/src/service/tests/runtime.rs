@@ -80,9 +80,10 @@ impl Hooks {
     }
 
     async fn call(&self, ids: impl IntoIterator<Item = u64>, params: &str) {
-        let calls = ids
-            .into_iter()
-            .map(|call_id| wire::hook_stream_request::Call { call_id, invocation: Some(invocation("exec", params)) });
+        let calls = ids.into_iter().map(|call_id| wire::hook_stream_request::Call {
+            call_id,
+            invocation: Some(Box::new(invocation("exec", params))),
+        });
         self.say(wire::HookStreamRequest { calls: calls.collect(), ..Default::default() }).await;
     }
 

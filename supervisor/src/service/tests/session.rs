@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::plugin::v1::invocation_result::Outcome;
+use outrigger_proto::types::v1::SessionRef;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -60,9 +61,13 @@ fn bench(max: usize, caps: &[usize]) -> Bench {
 
 fn ask(handler: usize, within: Duration, bytes: usize) -> Ask {
     let hook = wire::HookCall { event_json: Bytes::from(vec![b' '; bytes]), ..Default::default() };
+    asks(handler, within, hook, None)
+}
+
+fn asks(handler: usize, within: Duration, hook: wire::HookCall, session: Option<SessionRef>) -> Ask {
     let call = Some(wire::invocation::Call::Hook(hook));
-    let invocation = wire::Invocation { call, ..Default::default() };
-    Ask { handler, deadline: Instant::now() + within, invocation }
+    let now = Instant::now();
+    Ask::new(handler, now, now + within, wire::Invocation { call, session, ..Default::default() })
 }
 
 type Pending = JoinHandle<Result<Outcome, InvokeError>>;
@@ -81,7 +86,7 @@ impl Bench {
         let mut heard = Vec::new();
         while let Ok(frame) = self.frames.try_recv() {
             let frame = frame.expect("no status was written");
-            heard.extend(frame.invocations.into_iter().map(Heard::Call));
+            heard.extend(frame.invocations.into_iter().map(Box::new).map(Heard::Call));
             heard.extend(frame.cancels.into_iter().map(Heard::Cancel));
             heard.extend(frame.control.map(Heard::Control));
         }
@@ -283,10 +288,8 @@ async fn the_conversation_counts_for_the_bound_on_bytes() {
     within(async {
         let mut bench = bench(64, &[64]);
         let call = || {
-            let mut ask = ask(0, SECOND, 1);
-            if let Some(wire::invocation::Call::Hook(hook)) = &mut ask.invocation.call {
-                hook.messages_json = Bytes::from(vec![b' '; 3 * 1024 * 1024]);
-            }
+            let messages_json = Bytes::from(vec![b' '; 3 * 1024 * 1024]);
+            let ask = asks(0, SECOND, wire::HookCall { messages_json, ..Default::default() }, None);
             let session = Arc::clone(&bench.session);
             tokio::spawn(async move { session.invoke(ask).await })
         };
@@ -302,11 +305,11 @@ async fn the_conversation_counts_for_the_bound_on_bytes() {
 async fn no_frame_is_longer_than_the_plugin_can_receive() {
     within(async {
         let mut bench = bench_with(16, &[16], 65_536);
-        let mut fits = ask(0, SECOND, 60_000);
-        fits.invocation.session =
-            Some(outrigger_proto::types::v1::SessionRef { key: "k".repeat(4096), ..Default::default() });
-        let mut over = ask(0, SECOND, 64_000);
-        over.invocation.session.clone_from(&fits.invocation.session);
+        let with = |bytes: usize| {
+            let hook = wire::HookCall { event_json: Bytes::from(vec![b' '; bytes]), ..Default::default() };
+            asks(0, SECOND, hook, Some(SessionRef { key: "k".repeat(4096), ..Default::default() }))
+        };
+        let (fits, over) = (with(60_000), with(64_000));
         let session = Arc::clone(&bench.session);
         let _call = tokio::spawn(async move { session.invoke(fits).await });
         let refused = bench.session.invoke(over).await;

@@ -100,7 +100,7 @@ fn decide(call: &r::HookInvocation) -> r::HookOutcome {
         return r::HookOutcome {
             verdict: r::HookVerdict::Stop as i32,
             reason: "policy-gate: no exits\u{1b}[1m".into(),
-            decided_by: Some(decider.clone()),
+            decided_by: Some(Box::new(decider.clone())),
             handlers: vec![decider, handler("late", t::HandlerOutcome::Skipped)],
             ..Default::default()
         };
@@ -110,8 +110,8 @@ fn decide(call: &r::HookInvocation) -> r::HookOutcome {
         let approval = r::PendingApproval { approval_id: "a1".into(), request: Some(request), ..Default::default() };
         return r::HookOutcome {
             verdict: r::HookVerdict::Ask as i32,
-            approval: Some(approval),
-            decided_by: Some(allow.clone()),
+            approval: Some(Box::new(approval)),
+            decided_by: Some(Box::new(allow.clone())),
             handlers: vec![allow],
             ..Default::default()
         };
@@ -119,7 +119,7 @@ fn decide(call: &r::HookInvocation) -> r::HookOutcome {
     let proceed = t::Proceed { params_json: b"{\"path\":\"safe.md\"}"[..].into(), approval: None };
     r::HookOutcome {
         verdict: r::HookVerdict::GoOn as i32,
-        result: (call.tool_name == "write").then(|| tool_call(Decision::Proceed(proceed))),
+        result: (call.tool_name == "write").then(|| Box::new(tool_call(Decision::Proceed(proceed)))),
         handlers: vec![allow, handler("down", t::HandlerOutcome::Absent)],
         ..Default::default()
     }

@@ -59,7 +59,7 @@ impl Call for TwoHops {
         let call_id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (reply, answer) = oneshot::channel();
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(call_id, reply);
-        let call = StreamCall { call_id, invocation: Some(self.invocation.clone()) };
+        let call = StreamCall { call_id, invocation: Some(Box::new(self.invocation.clone())) };
         self.out.send(call).await.map_err(|_| "the stream has ended")?;
         match answer.await? {
             Some(Answer::Outcome(outcome)) if outcome.verdict == wire::HookVerdict::GoOn as i32 => Ok(()),
