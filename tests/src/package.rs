@@ -18,6 +18,8 @@ pub struct Package {
     pub command: Vec<String>,
     /// Tools of each guard; none: all tools.
     guards: Vec<Vec<String>>,
+    /// Scopes that the manifest asks for.
+    scopes: Vec<String>,
     /// Further lines of the manifest.
     manifest: String,
     /// Further lines of its entry.
@@ -35,6 +37,7 @@ impl Package {
             id: id.to_owned(),
             command: command.iter().map(|part| (*part).to_owned()).collect(),
             guards: Vec::new(),
+            scopes: ["hooks.tools", "state", "events.emit"].map(str::to_owned).to_vec(),
             manifest: String::new(),
             entry: String::new(),
             hook: Vec::new(),
@@ -89,6 +92,13 @@ impl Package {
         self
     }
 
+    /// Asks for these scopes, in place of what plugins here ask for otherwise.
+    #[must_use]
+    pub fn scopes(mut self, scopes: &[&str]) -> Self {
+        self.scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        self
+    }
+
     /// Adds a line to the manifest.
     #[must_use]
     pub fn manifest(mut self, line: &str) -> Self {
@@ -135,7 +145,7 @@ impl Package {
             return written.lines().map(line).collect();
         }
         let mut text = format!("id = {}\nversion = \"0.1.0\"\ncommand = {command}\n", json!(self.id));
-        text += "connect = \"absolute\"\nscopes = [\"hooks.tools\", \"state\", \"events.emit\"]\n";
+        text += &format!("connect = \"absolute\"\nscopes = {}\n", json!(self.scopes));
         text += &self.manifest;
         for tools in &self.guards {
             text += "\n[[guard]]\nhook = \"before_tool_call\"\n";

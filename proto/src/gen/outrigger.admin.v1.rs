@@ -74,6 +74,12 @@ pub struct PluginStatus {
     /// Highest memory of its process tree in any launch since the supervisor started, bytes.
     #[prost(uint64, tag = "24")]
     pub peak_memory_bytes: u64,
+    /// Events published for it that it will not get, as it was too slow or away for too long, since the supervisor started.
+    #[prost(uint64, tag = "25")]
+    pub events_dropped: u64,
+    /// Events it emitted that were refused for their rate, since the supervisor started.
+    #[prost(uint64, tag = "26")]
+    pub events_refused: u64,
 }
 /// Use of resources by a plugin's whole process tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1544,6 +1550,15 @@ pub struct WatchEventsRequest {
     /// Of this session. Empty: of all.
     #[prost(string, tag = "3")]
     pub session_key: ::prost::alloc::string::String,
+    /// Of this run. Empty: of all.
+    #[prost(string, tag = "4")]
+    pub run_id: ::prost::alloc::string::String,
+    /// Begin with so many of the newest that the supervisor still has, at most 8,192. Default 0: with what comes.
+    #[prost(uint32, tag = "5")]
+    pub recent: u32,
+    /// End after those, in place of going on with what comes. Default false.
+    #[prost(bool, tag = "6")]
+    pub until_now: bool,
 }
 /// Events.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1554,7 +1569,7 @@ pub struct WatchEventsResponse {
     /// Number of the last of them.
     #[prost(uint64, tag = "2")]
     pub last_event_seq: u64,
-    /// Lost before these.
+    /// Events of any kind that were lost before these.
     #[prost(uint64, tag = "3")]
     pub dropped: u64,
 }
@@ -2938,7 +2953,8 @@ pub mod admin_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Sends agent events as they are published. A slow reader loses the oldest and is told how many. Errors: none further. Safe to open again.
+        /// Sends agent events as they are published. A slow reader loses the oldest and is told how many. While somebody goes on
+        /// reading, runtimes are told that the streams asked for are wanted. Errors: none further. Safe to open again.
         pub async fn watch_events(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchEventsRequest>,
@@ -3456,7 +3472,8 @@ pub mod admin_service_server {
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
-        /// Sends agent events as they are published. A slow reader loses the oldest and is told how many. Errors: none further. Safe to open again.
+        /// Sends agent events as they are published. A slow reader loses the oldest and is told how many. While somebody goes on
+        /// reading, runtimes are told that the streams asked for are wanted. Errors: none further. Safe to open again.
         async fn watch_events(
             &self,
             request: tonic::Request<super::WatchEventsRequest>,

@@ -1117,7 +1117,8 @@ pub struct EventsResponse {
     /// Events in order of `seq`. Empty: the stream has begun, or only the gap is told.
     #[prost(message, repeated, tag = "2")]
     pub events: ::prost::alloc::vec::Vec<EventDelivery>,
-    /// Number after which this stream begins. First message only, which is sent at once; 0 otherwise.
+    /// Number after which this stream begins. First message only, 0 otherwise. The first message is sent at once; in a reload
+    /// when the generation serves and the one before it has acknowledged what was its own, or has ended.
     #[prost(uint64, tag = "3")]
     pub begins_after_seq: u64,
 }
@@ -1143,8 +1144,9 @@ pub struct EventDelivery {
     #[prost(bool, tag = "6")]
     pub redelivered: bool,
 }
-/// Events that were not delivered. What the ring still has can be read by opening the stream again after `from_seq`
-/// minus one.
+/// Events that were not delivered: the oldest of those that waited gave way to the newest. It is told together with the
+/// event behind it, or in the first message. What the ring still has can be read by opening the stream again after
+/// `from_seq` minus one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EventGap {
     /// First number missing. 0 with EPOCH_CHANGED.

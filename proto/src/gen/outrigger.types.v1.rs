@@ -216,13 +216,15 @@ pub struct AgentEvent {
     /// `pluginName` last.
     #[prost(bytes = "bytes", tag = "3")]
     pub data_json: ::prost::bytes::Bytes,
-    /// Position in the run, from 1, without gaps as the runtime numbers it. Plugin-emitted events have 0.
+    /// Position in the run, from 1, without gaps as the runtime numbers it; 0: it does not number it, so that a repetition
+    /// is not recognised. Plugin-emitted events have 0.
     #[prost(uint64, tag = "4")]
     pub seq: u64,
     /// When it happened. Absent: when the supervisor received it.
     #[prost(message, optional, tag = "5")]
     pub time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Session key. Empty: the run belongs to no session.
+    /// Session key; it announces the session, as a hook does. A runtime may leave it empty where the run's session is known:
+    /// subscribers get it all the same. Empty: the run belongs to no session.
     #[prost(string, tag = "6")]
     pub session_key: ::prost::alloc::string::String,
     /// Session incarnation. Empty: unknown.

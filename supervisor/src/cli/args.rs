@@ -85,6 +85,8 @@ pub enum Client {
     Reload(PluginArg),
     /// Show what plugins wrote
     Logs(LogsArgs),
+    /// Show what agents and plugins publish
+    Events(EventsArgs),
     /// Tell why a plugin is as it is: last failures with their evidence, and what to do
     Why(PluginArg),
     /// List handlers in the order in which they are asked
@@ -203,6 +205,29 @@ pub struct LogsArgs {
     pub generation: Option<u64>,
 }
 
+/// `events`.
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Newest events to begin with, of those the supervisor still has
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=8_192))]
+    pub number: u32,
+    /// Only this stream, for instance lifecycle, tool, or a plugin's id
+    #[arg(long = "stream", value_name = "NAME")]
+    pub streams: Vec<String>,
+    /// Only this run
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Only this session
+    #[arg(long, value_name = "KEY")]
+    pub session: Option<String>,
+    /// Only runs of this runtime
+    #[arg(long, value_name = "ID")]
+    pub runtime: Option<RuntimeId>,
+}
+
 /// `hooks`.
 #[derive(Debug, Clone, Args)]
 pub struct HooksArgs {
@@ -288,6 +313,9 @@ pub struct ReplayArgs {
     /// Of tool hooks only those of these tools
     #[arg(long = "tool", value_name = "NAME")]
     pub tools: Vec<String>,
+    /// Leave the recorded agent events out
+    #[arg(long)]
+    pub no_events: bool,
     /// Id of the runtime to play: the key is keys/ID.key in the state directory
     #[arg(long, value_name = "ID", default_value = "default")]
     pub runtime: RuntimeId,

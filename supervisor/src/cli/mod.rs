@@ -66,6 +66,7 @@ async fn dispatch(context: &mut Context<'_>, command: Client, check: ConfigCheck
         Client::Restart(args) => command::control::restart(context, args).await,
         Client::Reload(args) => command::control::reload(context, args).await,
         Client::Logs(args) => command::logs::logs(context, args).await,
+        Client::Events(args) => command::events::events(context, args).await,
         Client::Why(args) => command::why::why(context, args).await,
         Client::Hooks(args) => command::hooks::hooks(context, args).await,
         Client::Guards(args) => command::guards::guards(context, args).await,

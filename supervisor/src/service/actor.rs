@@ -12,9 +12,11 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::canary;
+use super::events::{self, Bus};
 use super::launch::{self, Command, Ended, Launch, News, Resources};
 use super::launch_state::{LaunchState, Parts};
 use super::registry::{Part, Registry};
+use super::runs::Runs;
 use super::session::Session;
 use super::view::View;
 use crate::domain::backoff::later;
@@ -39,8 +41,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     /// Launches that may be starting at once.
     pub(crate) starts: Arc<Semaphore>,
-    /// Epoch of event numbers: the supervisor's start.
-    pub(crate) event_epoch: u64,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) runs: Arc<Runs>,
     pub(crate) boot_id: String,
     pub(crate) tasks: TaskTracker,
 }
@@ -133,6 +135,7 @@ pub(crate) struct Birth {
 /// Makes the task of a plugin; its guards hold when this returns, its process starts later.
 pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
     let id = birth.entry.id().clone();
+    shared.bus.add(&id);
     let view = View::new(id.clone(), Arc::clone(&shared.settings));
     let (requests, inbox) = mpsc::channel(32);
     let (news, arrivals) = mpsc::channel(64);
@@ -637,6 +640,11 @@ impl Actor {
     async fn serve(&mut self, generation: Generation) {
         self.serving = Some(generation);
         self.show(generation);
+        if let Some(held) = self.launches.get(&generation)
+            && let Some(session) = &held.session
+        {
+            self.shared.bus.serve(&self.id, generation, events::registered(&held.launch.state, session));
+        }
         let spec = self.launches.get(&generation).map(|held| Arc::clone(&held.launch.state.spec));
         let in_force = self.details.borrow().entry.clone();
         match spec {
@@ -775,6 +783,8 @@ impl Actor {
             State::Quarantined { probe_at } => probe_at.map(Instant::from_std),
             _ => None,
         };
+        // Nothing is waited for of one that will not come back by itself.
+        let gone = matches!(life.state(), State::Stopped | State::Closed | State::Quarantined { .. });
         let failures = match life.standing() {
             Standing::Good { failures } => failures,
             Standing::Probation { failed_probes } => {
@@ -787,6 +797,7 @@ impl Actor {
         let pid = latest.and_then(|generation| self.launches.get(&generation)).map_or(0, |held| held.launch.tree.pid());
         let message = if state == PluginState::Ready { String::new() } else { self.message.clone() };
         let generation = latest.unwrap_or(self.last_generation);
+        self.shared.bus.set_present(&self.id, !gone);
         let before = self.view.status().state;
         self.view.update(|status| {
             status.state = state;
@@ -854,8 +865,9 @@ async fn begin(
         generation,
         reason,
         startup_deadline: Instant::now() + startup,
-        event_epoch: shared.event_epoch,
         logs: Arc::clone(&view.logs),
+        bus: Arc::clone(&shared.bus),
+        runs: Arc::clone(&shared.runs),
         token,
         session_secret: super::entropy::hex::<32>(),
     });

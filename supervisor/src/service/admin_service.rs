@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::actor::Plugin;
 use super::core::Core;
 use super::dispatch::{self, Asking};
+use super::events::{Follow, WatchFilter};
 use super::log::Line;
 use super::session::Ask;
 use super::status::Failure;
@@ -33,6 +34,8 @@ use crate::domain::text;
 const MAX_LINES: u32 = 10_000;
 /// Log lines where the request names no number.
 const DEFAULT_LINES: u32 = 100;
+/// Newest events of one request: as many as there are at most.
+const MAX_EVENTS: u32 = 8192;
 /// Log lines of one message.
 const LINES_A_MESSAGE: usize = 200;
 /// Shortest distance of reports of resources.
@@ -112,7 +115,7 @@ impl AdminService for AdminApi {
             pending_directives: 0,
             config_path: core.config_path.to_string_lossy().into_owned(),
             contribution_epoch: core.shared.registry.snapshot().epoch,
-            event_epoch: core.shared.event_epoch,
+            event_epoch: core.shared.bus.epoch(),
         }))
     }
 
@@ -303,6 +306,31 @@ impl AdminService for AdminApi {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
+    async fn watch_events(
+        &self,
+        request: Request<wire::WatchEventsRequest>,
+    ) -> Result<Response<BoxStream<wire::WatchEventsResponse>>, Status> {
+        let request = request.into_inner();
+        let filter = WatchFilter {
+            streams: request.streams.into_iter().collect(),
+            runtime_id: request.runtime_id,
+            session_key: request.session_key,
+            run_id: request.run_id,
+        };
+        let (sender, receiver) = mpsc::channel(4);
+        let stopping = self.core.stop_asked.clone();
+        let recent = request.recent.min(MAX_EVENTS) as usize;
+        // Its place is that of now, and not of when the task first runs.
+        let follow = Follow::new(&self.core.shared.bus, filter, recent, request.until_now);
+        self.core.shared.tasks.spawn(async move {
+            tokio::select! {
+                () = follow.run(sender) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
     async fn explain_plugin(
         &self,
         request: Request<wire::ExplainPluginRequest>,
@@ -461,6 +489,7 @@ impl AdminService for AdminApi {
         let (keys, removing) = (Arc::clone(&self.core.keys), id.clone());
         let removed = off_thread(move || keys.remove(&removing)).await?.map_err(keys_failure)?;
         let was_attached = self.core.runtimes.remove(&id);
+        self.core.shared.runs.lose(&id, &std::collections::BTreeSet::new());
         Ok(Response::new(wire::RemoveRuntimeKeyResponse { removed, was_attached }))
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn status(core: &Core, plugin: &Plugin) -> wire::PluginStatus {
         Entry::Sound(spec) => (spec.name.clone(), spec.version.clone(), spec.tier),
         Entry::Broken(broken) => (broken.id.to_string(), String::new(), broken.tier),
     };
+    let events = core.shared.bus.counts(&plugin.view.id);
     let resources = resources(&details, session.as_deref(), status.pid);
     let peak = resources.as_ref().map_or(0, |resources| resources.peak_memory_bytes).max(details.peak_memory_bytes);
     let now = Instant::now();
@@ -53,8 +54,10 @@ pub(crate) fn status(core: &Core, plugin: &Plugin) -> wire::PluginStatus {
         p99: p99.map(duration),
         denials: plugin.view.denials(),
         restarts: status.restarts,
-        event_lag: 0,
+        event_lag: events.lag,
         peak_memory_bytes: peak,
+        events_dropped: events.dropped,
+        events_refused: events.refused,
     }
 }
 

@@ -23,11 +23,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::body::Body;
+use tonic::server::Grpc;
 use tower::Service as _;
 
 use super::conversation::{End, LINGER, MAX_HOST_MESSAGE, MAX_SESSION_MESSAGE};
+use super::events::FrameCodec;
 use super::launch_state::{ConnectionState, LaunchState};
-use super::plugin_service::{HostCalls, SessionServer};
+use super::plugin_service::{EventsServer, HostCalls, SessionServer};
 use super::status::Failure;
 use crate::domain::launch::Connection;
 
@@ -49,6 +51,8 @@ const MAX_LOCAL_RESETS: usize = 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 /// The path of the one call that a stranger may make.
 const SESSION_PATH: &str = "/outrigger.plugin.v1.PluginService/Session";
+/// The path of the stream of events.
+const EVENTS_PATH: &str = "/outrigger.plugin.v1.PluginService/Events";
 
 /// Spawns what a connection needs so that its owner can wait for it.
 #[derive(Clone)]
@@ -209,6 +213,13 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
             return Box::pin(std::future::ready(Ok(status.into_http())));
         }
         let path = request.uri().path();
+        if path == EVENTS_PATH {
+            let events = EventsServer::new(Arc::clone(&self.launch));
+            return Box::pin(async move {
+                let mut call = Grpc::new(FrameCodec).max_decoding_message_size(MAX_HOST_MESSAGE);
+                Ok(call.server_streaming(events, request).await)
+            });
+        }
         if path.starts_with("/outrigger.plugin.v1.PluginService/") {
             let mut plugin = self.plugin.clone();
             return Box::pin(async move { plugin.call(request).await });

@@ -253,11 +253,9 @@ fn handle(launch: &LaunchState, session: &Session, message: wire::SessionRequest
             Answered::Fatal(why) => return Err(End::Violation(why)),
         }
     }
-    if message.acknowledged_event_seq != 0 {
-        return Err(End::Violation(format!(
-            "acknowledged event {}, which was not sent",
-            message.acknowledged_event_seq
-        )));
+    let done = message.acknowledged_event_seq;
+    if done != 0 && !launch.bus.acknowledge(&launch.spec.id, launch.generation, done) {
+        return Err(End::Violation(format!("acknowledged event {done}, which was not sent")));
     }
     match message.control {
         None => Ok(()),
@@ -335,7 +333,7 @@ pub(crate) fn limits(settings: &crate::domain::settings::Settings) -> types::Lim
         max_string_characters: 65_536,
         max_calls_in_flight: MAX_HOST_CALLS as u32,
         max_calls_per_second: settings.host_calls_per_second,
-        max_unacknowledged_event_bytes: 16 * 1024,
+        max_unacknowledged_event_bytes: super::events::CREDIT_BYTES as u64,
         cancel_grace: Some(super::wire::duration(settings.cancel_grace)),
         ping_interval: Some(super::wire::duration(settings.ping)),
         idle_ping_interval: Some(super::wire::duration(settings.idle_ping)),

@@ -240,7 +240,12 @@ impl Running {
                     Some(Command::Drain(reason, time)) => {
                         if let Some(session) = self.session() {
                             session.stop_accepting();
-                            let drain = wire::Drain { reason: reason as i32, timeout: Some(super::wire::duration(time)), last_event_seq: 0 };
+                            let last_event_seq = if reason == wire::StopReason::Reload {
+                                state.bus.hand_over(&state.spec.id, state.generation)
+                            } else {
+                                0
+                            };
+                            let drain = wire::Drain { reason: reason as i32, timeout: Some(super::wire::duration(time)), last_event_seq };
                             let control = Some(wire::session_response::Control::Drain(drain));
                             session.push(wire::SessionResponse { control, ..Default::default() });
                             let done = drain_done.clone();
@@ -320,6 +325,7 @@ impl Running {
             session.end(&format!("ended while it had the call: {}", why.trim_end_matches('.')));
         }
         self.state.session_ended(End::Closed);
+        self.state.bus.end(&self.state.spec.id, self.state.generation);
     }
 
     fn cause_of_exit(&self, exits: &watch::Receiver<Option<ExitRecord>>) -> FailureCause {

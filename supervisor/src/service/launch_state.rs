@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::conversation::{self, End, Pulse};
+use super::events::{Bus, Given};
 use super::log::LogRing;
+use super::runs::Runs;
 use super::session::Session;
 use super::status::Failure;
 use crate::domain::ids::Generation;
@@ -75,9 +77,12 @@ pub(crate) struct LaunchState {
     pub(crate) generation: Generation,
     pub(crate) reason: wire::LaunchReason,
     pub(crate) startup_deadline: Instant,
-    pub(crate) event_epoch: u64,
     pub(crate) pulse: Pulse,
     pub(crate) logs: Arc<LogRing>,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) runs: Arc<Runs>,
+    /// What the handles in its events stand for.
+    pub(crate) given: Given,
     /// Cancelled when every connection of the launch must end.
     pub(crate) closing: CancellationToken,
     /// Host calls in flight.
@@ -103,8 +108,9 @@ pub(crate) struct Parts {
     pub(crate) generation: Generation,
     pub(crate) reason: wire::LaunchReason,
     pub(crate) startup_deadline: Instant,
-    pub(crate) event_epoch: u64,
     pub(crate) logs: Arc<LogRing>,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) runs: Arc<Runs>,
     pub(crate) token: String,
     pub(crate) session_secret: String,
 }
@@ -119,9 +125,11 @@ impl LaunchState {
             generation: parts.generation,
             reason: parts.reason,
             startup_deadline: parts.startup_deadline,
-            event_epoch: parts.event_epoch,
             pulse: Pulse::default(),
             logs: parts.logs,
+            bus: parts.bus,
+            runs: parts.runs,
+            given: Given::default(),
             closing: CancellationToken::new(),
             host_calls: Arc::new(Semaphore::new(conversation::MAX_HOST_CALLS)),
             strangers: AtomicU32::new(0),
@@ -245,7 +253,7 @@ impl LaunchState {
             session_secret: self.session_secret.clone(),
             sessions: Vec::new(),
             sessions_page_token: String::new(),
-            event_epoch: self.event_epoch,
+            event_epoch: self.bus.epoch(),
         }
     }
 }

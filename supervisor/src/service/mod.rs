@@ -15,6 +15,7 @@ mod core;
 mod decisions;
 mod dispatch;
 mod entropy;
+mod events;
 mod guards;
 mod handles;
 mod hook_stream;
@@ -29,6 +30,7 @@ mod rate;
 mod registration;
 mod registry;
 mod results;
+mod runs;
 mod runtime_service;
 mod runtimes;
 #[expect(clippy::module_inception, reason = "the file that puts the services together")]

@@ -1,5 +1,6 @@
 //! The gRPC services of a launch's socket.
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,9 +11,11 @@ use outrigger_proto::types::v1::ErrorReason;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::codegen::BoxStream;
+use tonic::server::ServerStreamingService;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::conversation::{self, converse};
+use super::events::{self, EventStream, Frame};
 use super::launch_state::{ConnectionState, LaunchState};
 use super::log::{Line, Source};
 use super::status::Failure;
@@ -50,6 +53,29 @@ impl PluginService for SessionServer {
     }
 }
 
+/// `PluginService.Events` on one connection: apart from the rest of its service, as events are encoded already.
+#[derive(Clone)]
+pub(crate) struct EventsServer {
+    launch: Arc<LaunchState>,
+}
+
+impl EventsServer {
+    pub(crate) fn new(launch: Arc<LaunchState>) -> Self {
+        Self { launch }
+    }
+}
+
+impl ServerStreamingService<wire::EventsRequest> for EventsServer {
+    type Response = Frame;
+    type ResponseStream = EventStream;
+    type Future = Ready<Result<Response<EventStream>, Status>>;
+
+    fn call(&mut self, request: Request<wire::EventsRequest>) -> Self::Future {
+        let opened = EventStream::open(&self.launch, request.into_inner());
+        ready(opened.map(Response::new).map_err(Status::from))
+    }
+}
+
 /// `HostService` on one connection.
 pub(crate) struct HostCalls {
     launch: Arc<LaunchState>,
@@ -63,6 +89,19 @@ impl HostCalls {
 
 #[tonic::async_trait]
 impl HostService for HostCalls {
+    async fn emit_event(
+        &self,
+        request: Request<wire::EmitEventRequest>,
+    ) -> Result<Response<wire::EmitEventResponse>, Status> {
+        if !self.launch.is_open() {
+            return Err(Failure::new(ErrorReason::SessionNotOpen, "the Session is not open").into());
+        }
+        use wire::emit_event_response::Result::{EventSeq, Refused};
+        let emitted = events::emit(&self.launch, request.into_inner()).await;
+        let result = Some(emitted.map_or_else(|refusal| Refused(*refusal), EventSeq));
+        Ok(Response::new(wire::EmitEventResponse { result }))
+    }
+
     async fn write_logs(
         &self,
         request: Request<wire::WriteLogsRequest>,

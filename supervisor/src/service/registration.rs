@@ -1,12 +1,14 @@
 //! What a plugin offers, checked item by item: a verdict for each, and what of it is served.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::types::v1 as types;
 use prost::Message as _;
 
+use super::events::{Class, Subscription};
 use crate::domain::guard::{Guard, Tools};
 use crate::domain::hook::Hook;
 use crate::domain::names;
@@ -28,6 +30,8 @@ const DEFAULT_IN_FLIGHT: u32 = 16;
 const MAX_IN_FLIGHT: u32 = 64;
 /// Tools one handler may name.
 const MAX_TOOLS: usize = 256;
+/// Streams, and agents, one subscription may name.
+const MAX_NAMES: usize = 64;
 /// Bounds of what a handler may wish.
 const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
 
@@ -83,6 +87,8 @@ pub(crate) struct Registration {
     pub(crate) serial: bool,
     /// Accepted handlers, in the registration's order.
     pub(crate) handlers: Vec<Handler>,
+    /// Accepted subscriptions to events, in the registration's order.
+    pub(crate) subscriptions: Arc<[Subscription]>,
     /// One verdict for each item.
     pub(crate) verdicts: Vec<wire::Verdict>,
     /// Guards that count and that no handler serves, or not for all of their tools.
@@ -141,6 +147,7 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
     let too_large = register.encoded_len() > MAX_BYTES;
     let mut verdicts = Vec::new();
     let mut handlers: Vec<Handler> = Vec::new();
+    let mut subscriptions: Vec<Subscription> = Vec::new();
     let mut ids = HashSet::new();
     for item in items(register) {
         let judged = if too_large {
@@ -150,26 +157,45 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
             ))
         } else if verdicts.len() >= MAX_ITEMS {
             Err(Refusal::new(wire::VerdictReason::TooMany, format!("more than {MAX_ITEMS} items")))
-        } else if let Some(hook) = item.hook {
-            check_hook(hook, item.kind == types::ItemKind::ToolPolicy, spec).and_then(|handler| {
-                if ids.insert((handler.policy, handler.id.clone())) {
-                    Ok(handler)
-                } else {
-                    let what = if handler.policy { "policy" } else { "hook" };
-                    let why = format!("an earlier {what} of this registration has the id");
-                    Err(Refusal::new(wire::VerdictReason::Taken, why))
-                }
-            })
         } else {
-            Err(Refusal::new(wire::VerdictReason::NotServed, "this supervisor does not serve items of this kind yet"))
+            match item.offer {
+                Offer::Hook(hook) => {
+                    check_hook(hook, item.kind == types::ItemKind::ToolPolicy, spec).and_then(|handler| {
+                        if ids.insert((handler.policy, handler.id.clone())) {
+                            Ok(Accepted::Handler(handler))
+                        } else {
+                            let what = if handler.policy { "policy" } else { "hook" };
+                            let why = format!("an earlier {what} of this registration has the id");
+                            Err(Refusal::new(wire::VerdictReason::Taken, why))
+                        }
+                    })
+                }
+                Offer::Subscription(subscription) => check_subscription(subscription, spec).and_then(|subscription| {
+                    if subscriptions.iter().all(|earlier| earlier.id != subscription.id) {
+                        Ok(Accepted::Subscription(subscription))
+                    } else {
+                        let why = "an earlier subscription of this registration has the id";
+                        Err(Refusal::new(wire::VerdictReason::Taken, why))
+                    }
+                }),
+                Offer::NotServed => {
+                    let why = "this supervisor does not serve items of this kind yet";
+                    Err(Refusal::new(wire::VerdictReason::NotServed, why))
+                }
+            }
         };
         let mut verdict =
             wire::Verdict { kind: item.kind as i32, id: text::clean(&item.id, 128), ..Default::default() };
         match judged {
-            Ok(handler) => {
+            Ok(accepted) => {
                 verdict.reason = wire::VerdictReason::Accepted as i32;
-                verdict.timeout = Some(super::wire::duration(handler.timeout));
-                handlers.push(handler);
+                match accepted {
+                    Accepted::Handler(handler) => {
+                        verdict.timeout = Some(super::wire::duration(handler.timeout));
+                        handlers.push(handler);
+                    }
+                    Accepted::Subscription(subscription) => subscriptions.push(subscription),
+                }
             }
             Err(refusal) => {
                 verdict.reason = refusal.reason as i32;
@@ -193,7 +219,8 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
         handler.max_concurrency = handler.max_concurrency.min(max_in_flight);
     }
     let unserved = unserved(spec, &handlers);
-    Ok(Registration { max_in_flight, serial: register.serial, handlers, verdicts, unserved })
+    let subscriptions = subscriptions.into();
+    Ok(Registration { max_in_flight, serial: register.serial, handlers, subscriptions, verdicts, unserved })
 }
 
 /// Guards that count, less the tools that some handler serves.
@@ -218,8 +245,20 @@ struct Item<'a> {
     kind: types::ItemKind,
     id: String,
     must_accept: bool,
-    /// Set for what this supervisor serves.
-    hook: Option<&'a wire::HookRegistration>,
+    offer: Offer<'a>,
+}
+
+/// What an item offers, of what this supervisor serves.
+enum Offer<'a> {
+    Hook(&'a wire::HookRegistration),
+    Subscription(&'a wire::SubscriptionRegistration),
+    NotServed,
+}
+
+/// An item that was accepted.
+enum Accepted {
+    Handler(Handler),
+    Subscription(Subscription),
 }
 
 fn must(options: Option<&wire::HandlerOptions>) -> bool {
@@ -244,45 +283,45 @@ fn count(register: &wire::Register) -> usize {
 fn items(register: &wire::Register) -> Vec<Item<'_>> {
     use types::ItemKind as Kind;
     let mut items: Vec<Item<'_>> = Vec::new();
-    let mut add = |kind, id: &str, must_accept, hook| items.push(Item { kind, id: id.to_owned(), must_accept, hook });
+    let mut add = |kind, id: &str, must_accept, offer| items.push(Item { kind, id: id.to_owned(), must_accept, offer });
     for item in &register.hooks {
-        add(Kind::Hook, &item.handler_id, must(item.options.as_ref()), Some(item));
+        add(Kind::Hook, &item.handler_id, must(item.options.as_ref()), Offer::Hook(item));
     }
     for item in &register.tool_policies {
-        add(Kind::ToolPolicy, &item.handler_id, must(item.options.as_ref()), Some(item));
+        add(Kind::ToolPolicy, &item.handler_id, must(item.options.as_ref()), Offer::Hook(item));
     }
     for item in &register.states {
-        add(Kind::State, &item.namespace, must(item.options.as_ref()), None);
+        add(Kind::State, &item.namespace, must(item.options.as_ref()), Offer::NotServed);
     }
     for item in &register.transitions {
-        add(Kind::Transition, &item.action, must(item.options.as_ref()), None);
+        add(Kind::Transition, &item.action, must(item.options.as_ref()), Offer::NotServed);
     }
     for item in &register.tools {
         let name = item.spec.as_ref().map(|spec| spec.name.as_str());
         let described = item.metadata.as_ref().map(|metadata| metadata.tool_name.as_str());
         let kind = if item.spec.is_some() { Kind::Tool } else { Kind::ToolMetadata };
-        add(kind, name.or(described).unwrap_or_default(), must(item.options.as_ref()), None);
+        add(kind, name.or(described).unwrap_or_default(), must(item.options.as_ref()), Offer::NotServed);
     }
     for item in &register.commands {
         let name = item.command.as_ref().map(|command| command.name.as_str());
-        add(Kind::Command, name.unwrap_or_default(), must(item.options.as_ref()), None);
+        add(Kind::Command, name.unwrap_or_default(), must(item.options.as_ref()), Offer::NotServed);
     }
     for item in &register.actions {
         let id = item.action.as_ref().map(|action| action.action_id.as_str());
-        add(Kind::Action, id.unwrap_or_default(), must(item.options.as_ref()), None);
+        add(Kind::Action, id.unwrap_or_default(), must(item.options.as_ref()), Offer::NotServed);
     }
     for item in &register.descriptors {
         let id = item.descriptor.as_ref().map(|descriptor| descriptor.descriptor_id.as_str());
-        add(Kind::Descriptor, id.unwrap_or_default(), item.must_accept, None);
+        add(Kind::Descriptor, id.unwrap_or_default(), item.must_accept, Offer::NotServed);
     }
     for item in &register.subscriptions {
-        add(Kind::Subscription, &item.subscription_id, item.must_accept, None);
+        add(Kind::Subscription, &item.subscription_id, item.must_accept, Offer::Subscription(item));
     }
     for item in &register.jobs {
-        add(Kind::Job, &item.job_id, must(item.options.as_ref()), None);
+        add(Kind::Job, &item.job_id, must(item.options.as_ref()), Offer::NotServed);
     }
     for item in &register.lifecycles {
-        add(Kind::Lifecycle, &item.lifecycle_id, must(item.options.as_ref()), None);
+        add(Kind::Lifecycle, &item.lifecycle_id, must(item.options.as_ref()), Offer::NotServed);
     }
     items
 }
@@ -397,6 +436,40 @@ fn check_filters(item: &wire::HookRegistration, hook: Hook) -> Result<(), Refusa
 fn pending_approvals(spec: &PluginSpec) -> usize {
     let quota = Quota::find(Scope::Approvals, "pending-approvals").map_or(0, |quota| quota.in_force(&spec.rights));
     usize::try_from(quota).unwrap_or(usize::MAX)
+}
+
+/// A subscription to agent events.
+fn check_subscription(item: &wire::SubscriptionRegistration, spec: &PluginSpec) -> Result<Subscription, Refusal> {
+    let id = item.subscription_id.trim();
+    if !text::is_id(id) {
+        return Err(Refusal::field("subscription_id", "wants 1 to 128 characters without control characters"));
+    }
+    if text::units(&item.description) > 512 {
+        return Err(Refusal::field("description", "longer than 512 characters"));
+    }
+    for (field, names) in [("streams", &item.streams), ("agent_ids", &item.agent_ids)] {
+        if names.len() > MAX_NAMES {
+            return Err(Refusal::field(field, format!("names {}, at most {MAX_NAMES}", names.len())));
+        }
+        if names.iter().any(|name| !text::is_id(name)) {
+            return Err(Refusal::field(field, "wants names of 1 to 128 characters without control characters"));
+        }
+    }
+    let need = |scope: Scope, what: &str| {
+        spec.rights.decide(scope).map_err(|denial| Refusal {
+            scope: scope.name(),
+            remedy: denial.remedy.clone(),
+            ..Refusal::new(wire::VerdictReason::NotGranted, format!("{what}{denial}"))
+        })
+    };
+    need(Scope::EventsRead, "")?;
+    // What a plugin emits itself is open to it.
+    let own = |stream: &str| stream.split('.').next() == Some(spec.id.as_str());
+    if let Some(content) = item.streams.iter().find(|stream| Class::of(stream) == Class::Content && !own(stream)) {
+        need(Scope::HooksConversation, &format!("stream `{}` shows content: ", text::clean(content, 64)))?;
+    }
+    let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    Ok(Subscription { id: id.to_owned(), streams: set(&item.streams), agents: set(&item.agent_ids) })
 }
 
 /// A guard must be declared in the manifest, with these tools or more.

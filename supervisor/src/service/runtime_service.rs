@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::runtime::v1::runtime_service_server::RuntimeService;
-use outrigger_proto::types::v1::ErrorReason;
+use outrigger_proto::types::v1::{ErrorReason, RunRef};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -16,9 +16,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::conversation::PROTOCOL;
 use super::dispatch::Dispatcher;
+use super::events::{self, Bus, Intake};
 use super::hook_stream;
 use super::registry::Registry;
-use super::runtimes::{Runtime, Runtimes};
+use super::runs::Runs;
+use super::runtimes::{Attached, Runtime, Runtimes};
 use super::status::Failure;
 use super::turns::Turns;
 use crate::domain::hook::Hook;
@@ -40,6 +42,8 @@ pub(crate) struct RuntimeApi {
     pub(crate) registry: Arc<Registry>,
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) bus: Arc<Bus>,
+    pub(crate) runs: Arc<Runs>,
     /// Changes of plugins' states.
     pub(crate) changes: broadcast::Sender<wire::PluginStateChanged>,
     /// The supervisor stops.
@@ -59,7 +63,7 @@ impl RuntimeApi {
         Ok(runtime)
     }
 
-    fn welcome(&self, runtime: &Runtime) -> wire::Directive {
+    fn welcome(&self, runtime: &Runtime, lost_run_ids: Vec<String>) -> wire::Directive {
         news(wire::directive::Kind::Welcome(wire::Welcome {
             protocol_version: *PROTOCOL.end(),
             features: Vec::new(),
@@ -73,22 +77,112 @@ impl RuntimeApi {
             supervisor_version: env!("CARGO_PKG_VERSION").to_owned(),
             supervisor_instance: self.instance.clone(),
             runtime_id: runtime.id.to_string(),
-            lost_run_ids: Vec::new(),
+            lost_run_ids,
         }))
     }
 
     fn contributions(&self) -> wire::Directive {
         let snapshot = self.registry.snapshot();
+        let wanted = self.bus.wanted().borrow().clone();
         news(wire::directive::Kind::Contributions(wire::Contributions {
             contribution_epoch: snapshot.epoch,
             hooks: snapshot.interests.clone(),
+            event_streams: if wanted.all { Vec::new() } else { wanted.streams.into_iter().collect() },
+            all_streams: wanted.all,
             ..Default::default()
         }))
+    }
+
+    /// Sends directives until the stream has ended.
+    async fn direct(
+        &self,
+        runtime: &Runtime,
+        attached: &Attached,
+        lost: Vec<String>,
+        wants_emitted: bool,
+        directives: mpsc::Sender<Result<wire::AttachResponse, Status>>,
+    ) {
+        let mut epochs = self.registry.epochs();
+        let mut changes = self.changes.subscribe();
+        let mut wanted = self.bus.wanted();
+        let mut newest = self.bus.newest();
+        let mut from = self.bus.last_seq() + 1;
+        epochs.mark_unchanged();
+        wanted.mark_unchanged();
+        newest.mark_unchanged();
+        let first = wire::AttachResponse { directives: vec![self.welcome(runtime, lost), self.contributions()] };
+        if directives.send(Ok(first)).await.is_err() {
+            return;
+        }
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => {
+                    let _ = directives.try_send(Err(Status::unavailable("the supervisor is stopping")));
+                    return;
+                }
+                () = runtime.removed.cancelled() => return last(&directives, &self.stopping, key_removed()).await,
+                () = attached.replaced.cancelled() => {
+                    let failure = Failure::new(ErrorReason::StreamReplaced, "a newer stream of this runtime took this one's place");
+                    return last(&directives, &self.stopping, failure).await;
+                }
+                () = directives.closed() => return,
+                changed = epochs.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    vec![self.contributions()]
+                }
+                changed = wanted.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    vec![self.contributions()]
+                }
+                changed = changes.recv() => match changed {
+                    Ok(changed) => vec![news(wire::directive::Kind::PluginStateChanged(changed))],
+                    // News that was missed is news no more; the next one tells how it is.
+                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                changed = newest.changed(), if wants_emitted => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let (emitted, next) = events::emitted(&self.bus, &runtime.id, from);
+                    from = next;
+                    if from <= self.bus.last_seq() {
+                        // There is more than fits a message.
+                        newest.mark_changed();
+                    }
+                    let emitted = emitted.into_iter().map(|event| wire::EventEmitted { event: Some(event) });
+                    emitted.map(|emitted| news(wire::directive::Kind::EventEmitted(emitted))).collect()
+                }
+            };
+            if next.is_empty() {
+                continue;
+            }
+            let response = wire::AttachResponse { directives: next };
+            tokio::select! {
+                sent = directives.send(Ok(response)) => if sent.is_err() { return },
+                () = attached.replaced.cancelled() => {}
+                () = runtime.removed.cancelled() => {}
+                () = self.stopping.cancelled() => {}
+            }
+        }
     }
 }
 
 fn news(kind: wire::directive::Kind) -> wire::Directive {
     wire::Directive { directive_id: String::new(), delivery_attempt: 0, kind: Some(kind) }
+}
+
+/// Checks the name of a run, as it stands at a field.
+fn check_run<'a>(field: &str, run: Option<&'a RunRef>) -> Result<&'a str, Failure> {
+    match run {
+        Some(run) if (1..=256).contains(&text::units(&run.id)) && run.handle.is_empty() => Ok(&run.id),
+        _ => Err(Failure::field(field, "wants an id of 1 to 256 characters, and no handle")),
+    }
 }
 
 fn check_attach(request: &wire::AttachRequest) -> Result<(), Failure> {
@@ -97,6 +191,9 @@ fn check_attach(request: &wire::AttachRequest) -> Result<(), Failure> {
     }
     if request.live_runs.len() > MAX_LIVE_RUNS {
         return Err(Failure::field("live_runs", format!("wants at most {MAX_LIVE_RUNS}")));
+    }
+    for live in &request.live_runs {
+        check_run("live_runs.run", live.run.as_ref())?;
     }
     let Some(range) = &request.protocol else {
         return Err(Failure::field("protocol", "is required"));
@@ -145,50 +242,37 @@ impl RuntimeService for RuntimeApi {
         check_attach(&request)?;
         let served: BTreeSet<Hook> = request.served_hooks.iter().filter_map(|hook| Hook::from_number(*hook)).collect();
         let served = (!request.served_hooks.is_empty()).then_some(served);
+        // What is wrong with one of its runs changes nothing.
+        let mut sessions = Vec::new();
+        for live in &request.live_runs {
+            if let Some(session) = &live.session {
+                let run = check_run("live_runs.run", live.run.as_ref())?;
+                let mut session = session.clone();
+                runtime.announce(&mut session)?;
+                sessions.push((run, session));
+            }
+        }
         let attached = runtime.attach(request.incarnation, text::clean(&request.software, 128), served);
+        let live: BTreeSet<&str> = request.live_runs.iter().filter_map(|live| Some(&*live.run.as_ref()?.id)).collect();
+        let lost = self.runs.attach(&runtime.id, attached.again, &live);
+        for (run, session) in sessions {
+            if let Some(run) = self.runs.find(&runtime.id, run) {
+                run.set_session(Arc::new(session));
+            }
+        }
         let (directives, stream) = mpsc::channel(DIRECTIVES);
         let api = self.clone();
+        let wants_emitted = request.want_emitted_events;
         self.tasks.spawn(async move {
-            let mut epochs = api.registry.epochs();
-            let mut changes = api.changes.subscribe();
-            epochs.mark_unchanged();
-            let first = wire::AttachResponse { directives: vec![api.welcome(&runtime), api.contributions()] };
-            if directives.send(Ok(first)).await.is_err() {
-                return;
+            api.direct(&runtime, &attached, lost, wants_emitted, directives).await;
+            drop(attached);
+            tokio::select! {
+                () = tokio::time::sleep(api.runtime_gone) => {}
+                () = runtime.removed.cancelled() => {}
+                () = api.stopping.cancelled() => return,
             }
-            loop {
-                let directive = tokio::select! {
-                    biased;
-                    () = api.stopping.cancelled() => {
-                        let _ = directives.try_send(Err(Status::unavailable("the supervisor is stopping")));
-                        return;
-                    }
-                    () = runtime.removed.cancelled() => return last(&directives, &api.stopping, key_removed()).await,
-                    () = attached.replaced.cancelled() => {
-                        let failure = Failure::new(ErrorReason::StreamReplaced, "a newer stream of this runtime took this one's place");
-                        return last(&directives, &api.stopping, failure).await;
-                    }
-                    () = directives.closed() => return,
-                    changed = epochs.changed() => {
-                        if changed.is_err() {
-                            return;
-                        }
-                        api.contributions()
-                    }
-                    changed = changes.recv() => match changed {
-                        Ok(changed) => news(wire::directive::Kind::PluginStateChanged(changed)),
-                        // News that was missed is news no more; the next one tells how it is.
-                        Err(broadcast::error::RecvError::Lagged(_)) => continue,
-                        Err(broadcast::error::RecvError::Closed) => return,
-                    },
-                };
-                let response = wire::AttachResponse { directives: vec![directive] };
-                tokio::select! {
-                    sent = directives.send(Ok(response)) => if sent.is_err() { return },
-                    () = attached.replaced.cancelled() => {}
-                    () = runtime.removed.cancelled() => {}
-                    () = api.stopping.cancelled() => {}
-                }
+            if runtime.check_attached(api.runtime_gone).is_err() {
+                api.runs.lose(&runtime.id, &BTreeSet::new());
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
@@ -242,6 +326,51 @@ impl RuntimeService for RuntimeApi {
         let runtime = self.runtime(&request)?;
         runtime.check_attached(self.runtime_gone)?;
         Ok(Response::new(self.turns.finalize(&runtime, &self.dispatcher, request.into_inner()).await?))
+    }
+
+    async fn publish_events(
+        &self,
+        request: Request<Streaming<wire::PublishEventsRequest>>,
+    ) -> Result<Response<wire::PublishEventsResponse>, Status> {
+        let runtime = self.runtime(&request)?;
+        runtime.check_attached(self.runtime_gone)?;
+        let mut messages = request.into_inner();
+        let mut intake = Intake::new(Arc::clone(&runtime), Arc::clone(&self.runs), Arc::clone(&self.bus));
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = runtime.removed.cancelled() => return Err(key_removed().into()),
+                () = self.stopping.cancelled() => return Err(Status::unavailable("the supervisor is stopping")),
+                message = messages.message() => message?,
+            };
+            let Some(message) = message else { break };
+            if message.events.len() > events::MAX_EVENTS {
+                let right = format!("wants at most {} in a message", events::MAX_EVENTS);
+                return Err(Failure::field("events", right).into());
+            }
+            // A stream outlives the attachment it was opened under.
+            runtime.check_attached(self.runtime_gone)?;
+            intake.take(message.events).await;
+        }
+        Ok(Response::new(intake.finish()))
+    }
+
+    async fn end_run(&self, request: Request<wire::EndRunRequest>) -> Result<Response<wire::EndRunResponse>, Status> {
+        let runtime = self.runtime(&request)?;
+        runtime.check_attached(self.runtime_gone)?;
+        let request = request.into_inner();
+        let run = check_run("run", request.run.as_ref())?;
+        if let Some(mut session) = request.session.clone() {
+            runtime.announce(&mut session)?;
+        }
+        let end = wire::RunEnd::try_from(request.end).unwrap_or(wire::RunEnd::Lost);
+        let end = if end == wire::RunEnd::Unspecified { wire::RunEnd::Lost } else { end };
+        // One that is over has nothing that could still be acknowledged.
+        let settled = match self.runs.end(&runtime.id, run, end) {
+            Some(run) => run.settled().await,
+            None => true,
+        };
+        Ok(Response::new(wire::EndRunResponse { settled, ..Default::default() }))
     }
 
     async fn redeem_decision(

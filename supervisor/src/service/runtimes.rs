@@ -71,6 +71,8 @@ pub(crate) struct Attached {
     stream: u64,
     /// Another stream has taken this one's place.
     pub(crate) replaced: CancellationToken,
+    /// The runtime was attached before, as the same incarnation.
+    pub(crate) again: bool,
 }
 
 impl Drop for Attached {
@@ -147,11 +149,13 @@ impl Runtime {
         let replaced = CancellationToken::new();
         let attachment =
             Attachment { incarnation, software, served_hooks, stream, replaced: replaced.clone(), gone_since: None };
-        if let Some(older) = state.attachment.replace(attachment) {
+        let older = state.attachment.replace(attachment);
+        drop(state);
+        let again = older.as_ref().is_some_and(|older| older.incarnation == incarnation);
+        if let Some(older) = older {
             older.replaced.cancel();
         }
-        drop(state);
-        Attached { runtime: Arc::clone(self), stream, replaced }
+        Attached { runtime: Arc::clone(self), stream, replaced, again }
     }
 
     fn seen(&self, gone: Duration) -> Option<Seen> {

@@ -19,8 +19,10 @@ use super::admin_service::AdminApi;
 use super::control::{Face, MAX_MESSAGE, Served};
 use super::core::{Core, Reread};
 use super::dispatch::Dispatcher;
+use super::events::Bus;
 use super::guards;
 use super::registry::Registry;
+use super::runs::Runs;
 use super::runtime_service::RuntimeApi;
 use super::runtimes::Runtimes;
 use super::turns::Turns;
@@ -78,13 +80,16 @@ impl Service {
             0 => cores * 2,
             starts => starts as usize,
         };
+        let bus = Bus::new(parts.event_epoch);
+        let runs = Runs::new(Arc::clone(&bus), parts.tasks.clone());
         let shared = Arc::new(Shared {
             settings: Arc::clone(&settings),
             launcher: parts.launcher,
             store: parts.store,
             registry: Arc::clone(&registry),
             starts: Arc::new(Semaphore::new(starts)),
-            event_epoch: parts.event_epoch,
+            bus: Arc::clone(&bus),
+            runs: Arc::clone(&runs),
             boot_id: parts.boot_id,
             tasks: parts.tasks.clone(),
         });
@@ -112,6 +117,8 @@ impl Service {
             registry,
             dispatcher,
             turns: Arc::new(Turns::default()),
+            bus,
+            runs,
             changes,
             stopping: parts.stopping.clone(),
             tasks: parts.tasks.clone(),

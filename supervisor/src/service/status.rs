@@ -70,6 +70,11 @@ impl Failure {
         failure
     }
 
+    /// What is wrong, in a sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Another code than the reason's own: only where the contract says so.
     pub(crate) fn with_code(mut self, code: Code) -> Self {
         self.code = code;

@@ -66,7 +66,7 @@ fn status_as_json_has_stable_fields() {
         "since": "2026-11-21T06:46:40.000Z", "message": null, "enabled": true, "generation": 3, "pid": 4711,
         "retry_after_ms": null, "recent_failures": 0, "restarts": 2, "guards": 1, "ungranted_guards": 0,
         "manifest_unreadable": false, "refused_items": 0, "uncalled_hooks": 0, "denials": 7, "p50_us": 340,
-        "p99_us": 1240, "event_lag": 0, "peak_memory_bytes": null,
+        "p99_us": 1240, "event_lag": 0, "events_dropped": 0, "events_refused": 0, "peak_memory_bytes": null,
         "resources": { "cpu_time_ms": 1500, "memory_bytes": 5_242_880, "peak_memory_bytes": 6_291_456,
                        "memory_limit_bytes": null, "descriptors": 9, "processes": 1, "threads": 2,
                        "invocations_in_flight": 1, "queued_bytes": 0 },
@@ -262,6 +262,36 @@ fn logs_are_harmless_and_gaps_are_told() {
         "tail_logs policy-gate lines=5 follow=false generation=0",
         "tail_logs  lines=100 follow=false generation=0",
         "tail_logs policy-gate lines=100 follow=true generation=3",
+    ];
+    assert_eq!(fake.asked(), asked);
+}
+
+#[test]
+fn events_are_short_harmless_and_gaps_are_told() {
+    let fake = Fake::start();
+    let ran = outrigger(fake.dir(), &["events"]);
+    let expected = "\
+2026-11-21T06:48:45.250Z 606fc93f-a3… assistant      {\"text\":\"\\u001b[31mred\"}
+2026-11-21T06:48:45.250Z 606fc93f-a3… planner.x      {\"pluginId\":\"planner\"}
+-- 2 events lost --
+2026-11-21T06:48:45.250Z 606fc93f-a3… lifecycle      {\"phase\":\"end\"}
+";
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, expected));
+    let document = outrigger(fake.dir(), &["events", "--json", "-n", "5"]).json();
+    assert_eq!(document["events"][0]["position"], 1);
+    assert_eq!(document["events"][1]["plugin_id"], "planner");
+    assert_eq!(document["events"][1]["position"], json!(null));
+    assert_eq!(document["events"][2]["dropped_before"], 2);
+    assert_eq!(document["events"][2]["data"], json!({ "phase": "end" }));
+    assert_eq!(document["events"][2]["terminal"], true);
+    let options = ["-f", "--json", "--stream", "tool", "--stream", "usage", "--run", "r", "--session", "k"];
+    let followed = outrigger(fake.dir(), &[&["events", "--runtime", "second", "-n", "0"][..], &options].concat());
+    assert_eq!(followed.exit, Exit::NoSupervisor);
+    assert_eq!(followed.json_lines().len(), 3);
+    let asked = [
+        "watch_events streams= runtime= session= run= recent=100 until_now=true",
+        "watch_events streams= runtime= session= run= recent=5 until_now=true",
+        "watch_events streams=tool,usage runtime=second session=k run=r recent=0 until_now=false",
     ];
     assert_eq!(fake.asked(), asked);
 }

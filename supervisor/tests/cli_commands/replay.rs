@@ -70,7 +70,8 @@ multi.jsonl  exec      ls -la                            ask       policy-gate (
     assert!(lines[1].starts_with("before_tool_call      8           0      6     1    1       0"), "{summary}");
     assert!(lines[1].ends_with("6 absent, 7 allow, 1 deny, 1 skipped"), "{summary}");
     assert_eq!(lines[2], "15 hooks that no plugin wants (115 recorded): no call was made");
-    assert_eq!(lines[3], "5 traces, 123 recorded hooks, 8 calls: 6 went on, 1 stopped, 1 asked, 0 not answered");
+    assert_eq!(lines[3], "101 recorded events: 5 published, 96 that nobody wants, 0 not taken in");
+    assert_eq!(lines[4], "5 traces, 123 recorded hooks, 8 calls: 6 went on, 1 stopped, 1 asked, 0 not answered");
 
     let asked = asked(&fake);
     let calls: Vec<_> = asked.iter().filter(|asked| asked.starts_with("call")).collect();
@@ -90,8 +91,8 @@ fn json_has_hooks_decisions_and_totals() {
     let fake = Fake::start_with(gate(&["exec"]), None);
     let ran = replay(&fake, &["fail", "files"], &["--json"]);
     let json = ran.json();
-    let totals = json!({ "files": 2, "hooks": 55, "events": 42, "calls": 1, "not_wanted": 54, "go_on": 0, "stop": 1,
-                         "ask": 0, "failed": 0 });
+    let totals = json!({ "files": 2, "hooks": 55, "events": 42, "events_published": 2, "events_not_wanted": 40,
+                         "events_rejected": 0, "calls": 1, "not_wanted": 54, "go_on": 0, "stop": 1, "ask": 0, "failed": 0 });
     assert_eq!(json["totals"], totals);
     let decisions = json["decisions"].as_array().expect("decisions");
     assert_eq!(decisions.len(), 4);
@@ -118,6 +119,33 @@ fn json_has_hooks_decisions_and_totals() {
     let hook = json["hooks"].as_array().expect("hooks").iter().find(|hook| hook["hook"] == "before_tool_call");
     assert_eq!(hook.expect("it was played")["handlers"], json!({ "deny": 1, "skipped": 1 }));
     assert_eq!(asked(&fake).iter().filter(|asked| asked.starts_with("call")).count(), 1);
+}
+
+#[test]
+fn events_are_published_in_their_place_as_far_as_somebody_wants_them() {
+    let streams = vec!["tool".to_owned(), "usage".to_owned()];
+    let fake = Fake::start_with(Scene { streams: streams.clone(), ..gate(&["exec"]) }, None);
+    let ran = replay(&fake, &["exec"], &[]);
+    assert_eq!(ran.exit, Exit::Done, "{}", ran.err);
+    assert!(ran.out.contains("17 recorded events: 6 published, 11 that nobody wants, 0 not taken in\n"), "{}", ran.out);
+    let order: Vec<_> = asked(&fake).into_iter().filter(|asked| !asked.starts_with("attach")).collect();
+    let key = "agent:main:exec-2";
+    let expected = [
+        "hook_stream".to_owned(),
+        format!("publish usage 3 of {key}"),
+        format!("publish tool 5 of {key}"),
+        format!("upsert_session {key} agent=main"),
+        "call hook=24 tool=exec".to_owned(),
+    ];
+    assert_eq!(order[..5], expected, "{order:#?}");
+    assert!(order.last().is_some_and(|last| last.starts_with("publish lifecycle") && last.ends_with("terminal")));
+
+    let fake = Fake::start_with(Scene { streams, refuses: "usage".to_owned(), ..gate(&["exec"]) }, None);
+    let ran = replay(&fake, &["exec"], &[]);
+    assert_eq!(ran.exit, Exit::Failed);
+    assert!(ran.out.contains("4 published, 11 that nobody wants, 2 not taken in (no \\u{1b}[1msuch)\n"), "{}", ran.out);
+    let left_out = replay(&fake, &["exec"], &["--no-events", "--json"]);
+    assert_eq!((left_out.exit, &left_out.json()["totals"]["events_published"]), (Exit::Done, &json!(0)));
 }
 
 #[test]

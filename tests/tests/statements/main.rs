@@ -6,6 +6,7 @@
 
 mod arrange;
 mod ends;
+mod events;
 mod guards;
 mod hangs;
 mod isolation;

@@ -3,6 +3,7 @@
 pub(super) mod call;
 pub(super) mod check;
 pub(super) mod control;
+pub(super) mod events;
 pub(super) mod guards;
 pub(super) mod hooks;
 pub(super) mod init;

@@ -16,7 +16,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::replay::player::{Played, Player};
 use crate::cli::replay::report::Report;
-use crate::cli::replay::trace::{Call, Trace};
+use crate::cli::replay::trace::{Call, Step, Trace};
 use crate::cli::text::{count, duration};
 use crate::cli::view::explain::Explanation;
 use crate::cli::view::plugin::Plugin;
@@ -105,7 +105,14 @@ impl Story {
             if tool_calls(trace).next().is_some() {
                 narrator.step(format!("The agent's recorded session {} is played.", trace.name))?;
             }
-            for call in &trace.calls {
+            for step in trace.steps() {
+                let call = match step {
+                    Step::Call(call) => call,
+                    Step::Event(event) => {
+                        self.report.add_event(self.player.publish(event).await);
+                        continue;
+                    }
+                };
                 if call.hook == Hook::BeforeToolCall {
                     self.player.pause(PACE).await;
                     if call.tool_name() == VICTIM_TOOL && !killed {

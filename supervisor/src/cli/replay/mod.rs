@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use self::player::{Pace, Player};
 use self::report::Report;
-use self::trace::Trace;
+use self::trace::{Step, Trace};
 use super::args::ReplayArgs;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -48,8 +48,18 @@ pub(super) async fn replay(context: &mut Context<'_>, args: ReplayArgs) -> Resul
     let mut report = Report::new(&traces);
     for trace in &traces {
         let mut before = None;
-        for call in &trace.calls {
-            player.pause(pace.gap(before.replace(call.at), call.at)).await;
+        for step in trace.steps() {
+            if args.no_events && matches!(step, Step::Event(_)) {
+                continue;
+            }
+            player.pause(pace.gap(before.replace(step.at()), step.at())).await;
+            let call = match step {
+                Step::Call(call) => call,
+                Step::Event(event) => {
+                    report.add_event(player.publish(event).await);
+                    continue;
+                }
+            };
             let played = player.play(call).await;
             let decision = report.add(&trace.name, call, played);
             if let Some(decision) = decision.filter(|_| !context.global.json) {

@@ -8,7 +8,7 @@ use outrigger_proto::types::v1 as types;
 use serde_json::{Map, Value};
 
 use super::runtime_client::{Identity, InvokeError, RuntimeClient};
-use super::trace::Call;
+use super::trace::{Call, Event};
 use crate::cli::connection::Runtime;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -66,6 +66,17 @@ pub(crate) enum Played {
         /// A guard guards it.
         blocked: bool,
     },
+}
+
+/// What became of a recorded event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// Nobody wants its stream, and it ends no run: it was not published.
+    NotWanted,
+    /// It was taken in.
+    Accepted,
+    /// It was not, and why.
+    Rejected(String),
 }
 
 /// A runtime that lives from recorded hooks.
@@ -129,6 +140,45 @@ impl Player {
         }
     }
 
+    /// Publishes one event. It belongs to the same run as the calls that were recorded with it.
+    pub(crate) async fn publish(&mut self, event: &Event) -> Published {
+        if !event.is_terminal() && !self.client.wants_stream(event.text("stream")) {
+            return Published::NotWanted;
+        }
+        if !self.client.is_attached() {
+            return Published::Rejected("the supervisor is away".to_owned());
+        }
+        let number = |member: &str| event.event.get(member).and_then(Value::as_u64).unwrap_or(0);
+        let millis = number("ts");
+        let time = prost_types::Timestamp {
+            seconds: i64::try_from(millis / 1_000).unwrap_or(0),
+            nanos: i32::try_from(millis % 1_000 * 1_000_000).unwrap_or(0),
+        };
+        let agent_event = types::AgentEvent {
+            run_id: self.run_id(event.text("runId")),
+            stream: event.text("stream").to_owned(),
+            data_json: json(event.event.get("data").unwrap_or(&Value::Null)),
+            seq: number("seq"),
+            time: (millis > 0).then_some(time),
+            session_key: event.text("sessionKey").to_owned(),
+            session_id: if event.text("sessionKey").is_empty() { "" } else { event.text("sessionId") }.to_owned(),
+            agent_id: event.text("agentId").to_owned(),
+            terminal: event.is_terminal(),
+            provenance: types::Provenance::Untrusted as i32,
+            ..types::AgentEvent::default()
+        };
+        match self.client.publish(vec![agent_event]).await {
+            Ok(told) if told.rejected == 0 => Published::Accepted,
+            Ok(told) => Published::Rejected(told.problems.into_iter().next().unwrap_or_default()),
+            Err(status) => Published::Rejected(status.message().to_owned()),
+        }
+    }
+
+    /// Another for each replay.
+    fn run_id(&self, recorded: &str) -> String {
+        format!("{:016x}-{recorded}", self.incarnation)
+    }
+
     fn invocation(
         &self,
         call: &Call,
@@ -137,7 +187,7 @@ impl Player {
         session: Option<types::SessionRef>,
         wants_messages: bool,
     ) -> runtime::HookInvocation {
-        let run_id = call.text("runId").map(|id| format!("{:016x}-{id}", self.incarnation));
+        let run_id = call.text("runId").map(|id| self.run_id(id));
         let mut event = call.event.clone();
         let mut context = call.context.clone();
         let conversation = CONVERSATION.iter().filter_map(|member| event.remove(*member)).next();

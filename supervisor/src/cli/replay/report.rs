@@ -7,7 +7,7 @@ use outrigger_proto::runtime::v1 as runtime;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::player::Played;
+use super::player::{Played, Published};
 use super::trace::{Call, Trace};
 use crate::cli::json;
 use crate::cli::table::{Column, lines};
@@ -69,8 +69,14 @@ struct Totals {
     files: u64,
     /// Recorded hooks after the filters.
     hooks: u64,
-    /// Recorded agent events: not played.
+    /// Recorded agent events.
     events: u64,
+    /// Events that were published and taken in.
+    events_published: u64,
+    /// Events that nobody wanted: not published.
+    events_not_wanted: u64,
+    /// Events that were published and not taken in.
+    events_rejected: u64,
     calls: u64,
     not_wanted: u64,
     go_on: u64,
@@ -92,6 +98,8 @@ pub(crate) struct Report {
     hooks: BTreeMap<Hook, HookTally>,
     decisions: Vec<Decision>,
     totals: Totals,
+    /// Why the first event that was not taken in was not.
+    problem: Option<String>,
 }
 
 impl Report {
@@ -100,10 +108,10 @@ impl Report {
         let totals = Totals {
             files: traces.len() as u64,
             hooks: traces.iter().map(|trace| trace.calls.len() as u64).sum(),
-            events: traces.iter().map(|trace| trace.events).sum(),
+            events: traces.iter().map(|trace| trace.events.len() as u64).sum(),
             ..Totals::default()
         };
-        Self { hooks: BTreeMap::new(), decisions: Vec::new(), totals }
+        Self { hooks: BTreeMap::new(), decisions: Vec::new(), totals, problem: None }
     }
 
     /// Adds what became of a call. Of a tool call: its decision.
@@ -131,9 +139,21 @@ impl Report {
         self.decisions.last()
     }
 
-    /// Some call was not answered.
+    /// Adds what became of an event.
+    pub(crate) fn add_event(&mut self, published: Published) {
+        match published {
+            Published::NotWanted => self.totals.events_not_wanted += 1,
+            Published::Accepted => self.totals.events_published += 1,
+            Published::Rejected(why) => {
+                self.totals.events_rejected += 1;
+                self.problem.get_or_insert(why);
+            }
+        }
+    }
+
+    /// Some call was not answered, or some event not taken in.
     pub(crate) fn has_failures(&self) -> bool {
-        self.totals.failed > 0
+        self.totals.failed > 0 || self.totals.events_rejected > 0
     }
 
     /// For `--json`. Percentiles are computed here.
@@ -186,6 +206,17 @@ impl Report {
             let number: u64 = silent.iter().map(|tally| tally.not_wanted).sum();
             let what = count(silent.len() as u64, "hook");
             summary.push(format!("{what} that no plugin wants ({} recorded): no call was made", number));
+        }
+        let totals = &self.totals;
+        if totals.events_published + totals.events_not_wanted + totals.events_rejected > 0 {
+            let why = self.problem.as_deref().map(|why| format!(" ({})", safe(why))).unwrap_or_default();
+            summary.push(format!(
+                "{}: {} published, {} that nobody wants, {} not taken in{why}",
+                count(totals.events, "recorded event"),
+                totals.events_published,
+                totals.events_not_wanted,
+                totals.events_rejected,
+            ));
         }
         summary.push(terminal.paint(BOLD, self.sentence()));
         summary

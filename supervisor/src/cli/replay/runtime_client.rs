@@ -4,6 +4,7 @@
 //! 2. [`RuntimeClient::announce`] each session before its first hook.
 //! 3. [`RuntimeClient::interest`] before each hook: a hook that nobody wants costs no call.
 //! 4. [`RuntimeClient::invoke`]: go on, stop, or ask a person. An error is a no where the interest says `fail_closed`.
+//! 5. [`RuntimeClient::publish`] what happens, as far as [`RuntimeClient::wants_stream`] says so.
 //!
 //! It has no task of its own. Directives are read while a call is waited for and in [`RuntimeClient::idle`]; what is
 //! not read waits in the connection.
@@ -129,6 +130,24 @@ impl RuntimeClient {
                 && (triggers.is_empty() || triggers.contains(&(trigger as i32)))
         };
         self.contributions.hooks.iter().find(matches)
+    }
+
+    /// Whether plugins, or operators who watch, want a stream of agent events.
+    pub(crate) fn wants_stream(&self, stream: &str) -> bool {
+        let contributions = &self.contributions;
+        contributions.all_streams || contributions.event_streams.iter().any(|wanted| wanted == stream)
+    }
+
+    /// Publishes agent events: those of streams that are wanted, and always those that end a run.
+    ///
+    /// # Errors
+    /// The supervisor's status.
+    pub(crate) async fn publish(
+        &mut self,
+        events: Vec<types::AgentEvent>,
+    ) -> Result<runtime::PublishEventsResponse, Status> {
+        let request = tokio_stream::once(runtime::PublishEventsRequest { events });
+        self.client.publish_events(request).await.map(tonic::Response::into_inner)
     }
 
     /// The directive stream is open.

@@ -24,8 +24,51 @@ pub(crate) struct Trace {
     pub(crate) name: String,
     /// Hooks the runtime invoked, in order.
     pub(crate) calls: Vec<Call>,
-    /// Agent events among them. They are not played: only hooks have answers.
-    pub(crate) events: u64,
+    /// Agent events among them, in order.
+    pub(crate) events: Vec<Event>,
+}
+
+/// One line of a trace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step<'a> {
+    /// A hook was invoked.
+    Call(&'a Call),
+    /// An event was emitted.
+    Event(&'a Event),
+}
+
+/// One agent event.
+#[derive(Debug)]
+pub(crate) struct Event {
+    /// Position in the file, from 0.
+    n: u64,
+    /// When it was seen, since the Unix epoch.
+    at: Duration,
+    /// Everything that was recorded of it.
+    pub(crate) event: Map<String, Value>,
+}
+
+impl Event {
+    /// A text of the event.
+    pub(crate) fn text(&self, member: &str) -> &str {
+        self.event.get(member).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The run ends with it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        let phase = self.event.get("data").and_then(|data| data.get("phase")).and_then(Value::as_str);
+        self.text("stream") == "lifecycle" && matches!(phase, Some("end" | "error"))
+    }
+}
+
+impl Step<'_> {
+    /// When it was seen, since the Unix epoch.
+    pub(crate) fn at(self) -> Duration {
+        match self {
+            Self::Call(call) => call.at,
+            Self::Event(event) => event.at,
+        }
+    }
 }
 
 /// One hook that was invoked.
@@ -86,7 +129,7 @@ impl Trace {
 
     /// Reads lines. An error has its line, from 1.
     pub(crate) fn parse<R: BufRead>(name: String, mut source: R) -> Result<Self, (Option<usize>, String)> {
-        let mut trace = Self { name, calls: Vec::new(), events: 0 };
+        let mut trace = Self { name, calls: Vec::new(), events: Vec::new() };
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
@@ -102,14 +145,26 @@ impl Trace {
                 return Err(here(format!("more than {MAX_LINES} lines")));
             }
             match record(&line, number as u64 - 1).map_err(here)? {
-                Some(call) => trace.calls.push(call),
-                None => trace.events += 1,
+                Record::Call(call) => trace.calls.push(call),
+                Record::Event(event) => trace.events.push(event),
             }
         }
-        if trace.calls.is_empty() && trace.events == 0 {
+        if trace.calls.is_empty() && trace.events.is_empty() {
             return Err((None, "holds nothing".to_owned()));
         }
         Ok(trace)
+    }
+
+    /// Calls and events in the order in which they were recorded.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = Step<'_>> {
+        let (mut calls, mut events) = (self.calls.iter().peekable(), self.events.iter().peekable());
+        std::iter::from_fn(move || {
+            let next = events.peek().map(|event| event.n);
+            match calls.next_if(|call| next.is_none_or(|n| call.n < n)) {
+                Some(call) => Some(Step::Call(call)),
+                None => events.next().map(Step::Event),
+            }
+        })
     }
 
     /// Keeps the calls that a filter wants.
@@ -135,8 +190,13 @@ impl Call {
     }
 }
 
-/// The call of a line; `None` for an agent event.
-fn record(line: &[u8], position: u64) -> Result<Option<Call>, String> {
+/// What a line holds.
+enum Record {
+    Call(Call),
+    Event(Event),
+}
+
+fn record(line: &[u8], position: u64) -> Result<Record, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| {
         // The parser counts lines of what it was given, which is one; its column is worth keeping.
         let message = error.to_string();
@@ -152,7 +212,14 @@ fn record(line: &[u8], position: u64) -> Result<Option<Call>, String> {
         (Kind::Event, None, None) => {
             let complete =
                 ["runId", "stream"].iter().all(|member| line.event.get(*member).is_some_and(Value::is_string));
-            return if complete { Ok(None) } else { Err("an event has the texts `runId` and `stream`".to_owned()) };
+            if !complete {
+                return Err("an event has the texts `runId` and `stream`".to_owned());
+            }
+            let event = Event { n: line.n, at: Duration::from_millis(line.t), event: line.event };
+            if (1..=MAX_ID_BYTES).contains(&event.text("runId").len()) {
+                return Ok(Record::Event(event));
+            }
+            return Err(format!("`runId` has 1 to {MAX_ID_BYTES} bytes"));
         }
         (Kind::Event, _, _) => return Err("an event has no `hook` and no `ctx`".to_owned()),
     };
@@ -177,7 +244,7 @@ fn record(line: &[u8], position: u64) -> Result<Option<Call>, String> {
         }
         call.event.entry("params").or_insert_with(|| Value::Object(Map::new()));
     }
-    Ok(Some(call))
+    Ok(Record::Call(call))
 }
 
 #[cfg(test)]
@@ -194,7 +261,8 @@ mod tests {
     #[test]
     fn hooks_and_events_are_told_apart() {
         let trace = parse(&format!("{EVENT}\n{CALL}\n")).expect("a trace");
-        assert_eq!(trace.events, 1);
+        assert_eq!(trace.events.len(), 1);
+        assert!(!trace.events[0].is_terminal());
         assert_eq!(trace.calls.len(), 1);
         let call = &trace.calls[0];
         assert_eq!((call.n, call.hook, call.tool_name().as_str()), (1, Hook::BeforeToolCall, "exec"));
@@ -244,7 +312,12 @@ mod tests {
         let mut tool_calls = 0;
         for (name, lines) in [("plain", 20), ("exec", 38), ("fail", 38), ("files", 59), ("multi", 69)] {
             let trace = Trace::read(&dir.join(name).with_extension("jsonl")).expect(name);
-            assert_eq!(trace.calls.len() as u64 + trace.events, lines, "{name}");
+            assert_eq!(trace.steps().count(), lines, "{name}");
+            let numbers = trace.steps().map(|step| match step {
+                Step::Call(call) => call.n,
+                Step::Event(event) => event.n,
+            });
+            assert!(numbers.eq(0..lines as u64), "{name}: in the order of the file");
             tool_calls += trace.calls.iter().filter(|call| call.hook == Hook::BeforeToolCall).count();
         }
         assert_eq!(tool_calls, 8);

@@ -54,6 +54,10 @@ pub(crate) struct Plugin {
     pub(crate) p99_us: Option<u64>,
     /// Events it has not acknowledged.
     pub(crate) event_lag: u64,
+    /// Events it will not get, as it was too slow or away for too long.
+    pub(crate) events_dropped: u64,
+    /// Events it emitted that were refused for their rate.
+    pub(crate) events_refused: u64,
     /// Highest memory of its tree in any launch.
     pub(crate) peak_memory_bytes: Option<u64>,
     /// Use of resources. `null`: no process.
@@ -108,6 +112,8 @@ impl From<admin::PluginStatus> for Plugin {
             p50_us: micros(wire.p50),
             p99_us: micros(wire.p99),
             event_lag: wire.event_lag,
+            events_dropped: wire.events_dropped,
+            events_refused: wire.events_refused,
             peak_memory_bytes: nonzero(wire.peak_memory_bytes),
             resources: wire.resources.map(Resources::from),
         }

@@ -14,9 +14,11 @@ use crate::domain::ids::Generation;
 use crate::domain::launch::{Connect, ExitStatus, Plan, Usage};
 use crate::domain::settings::Settings;
 use crate::domain::spec::PluginSpec;
+use crate::service::events::Bus;
 use crate::service::launch::{self, Command, Ended, Launch, News};
 use crate::service::launch_state::{LaunchState, Parts, Phase};
 use crate::service::log::LogRing;
+use crate::service::runs::Runs;
 use crate::service::session::{Ask, InvokeError, Session};
 use crate::service::testing::{
     FakeLaunch, FakeLauncher, Heard, Talk, allow, hook, register, settings, settle, spec, within,
@@ -52,19 +54,21 @@ impl Bench {
             environment: spec.environment.clone(),
         };
         let (launched, plugin) = FakeLauncher::new().make(plan);
+        let tasks = TaskTracker::new();
+        let bus = Bus::new(1);
         let state = LaunchState::new(Parts {
             startup_deadline: Instant::now() + settings.startup,
             spec: Arc::new(spec),
             settings: Arc::new(settings),
             generation: Generation(7),
             reason: wire::LaunchReason::Start,
-            event_epoch: 1,
             logs: Arc::new(LogRing::new()),
+            runs: Runs::new(Arc::clone(&bus), tasks.clone()),
+            bus,
             token: TOKEN.to_owned(),
             session_secret: "secret".to_owned(),
         });
         let (tell, news) = mpsc::channel(16);
-        let tasks = TaskTracker::new();
         let launch = launch::run(Arc::clone(&state), launched, tell, &tasks);
         Self { launch, state, plugin, news, tasks }
     }

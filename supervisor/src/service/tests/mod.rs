@@ -5,6 +5,7 @@ mod admin;
 mod control;
 mod conversation;
 mod dispatch;
+mod events;
 mod launch;
 mod limits;
 mod registration;

@@ -83,11 +83,46 @@ fn every_kind_of_item_has_a_verdict_in_the_contracts_order() {
             (ItemKind::Command, "g", refused),
             (ItemKind::Action, "h", refused),
             (ItemKind::Descriptor, "i", refused),
-            (ItemKind::Subscription, "j", refused),
+            (ItemKind::Subscription, "j", Reason::NotGranted),
             (ItemKind::Job, "k", refused),
             (ItemKind::Lifecycle, "l", refused),
         ]
     );
+}
+
+#[test]
+fn a_subscription_needs_the_rights_to_what_it_names() {
+    use crate::domain::rights::{Rights, Scope, Tier};
+    let verdict = |scopes: &[Scope], subscriptions: Vec<wire::SubscriptionRegistration>| {
+        let mut spec = spec("p");
+        let granted = scopes.iter().map(|scope| (*scope, Default::default())).collect();
+        spec.rights = Rights::new(Tier::Community, scopes.iter().copied().collect(), &granted, Default::default());
+        let registration = check(&wire::Register { subscriptions, ..Default::default() }, &spec).expect("none must be");
+        let verdict = registration.verdicts.last().cloned().expect("each has one");
+        (verdict.reason(), verdict.scope, verdict.field, registration.subscriptions.len())
+    };
+    let of = |id: &str, streams: &[&str]| wire::SubscriptionRegistration {
+        subscription_id: id.to_owned(),
+        streams: streams.iter().map(|stream| (*stream).to_owned()).collect(),
+        ..Default::default()
+    };
+    let none = String::new;
+    let read = [Scope::EventsRead];
+    let accepted = |count| (Reason::Accepted, none(), none(), count);
+    assert_eq!(verdict(&read, vec![of("a", &[])]), accepted(1));
+    assert_eq!(verdict(&read, vec![of("a", &["lifecycle", "usage", "p", "p.x"])]), accepted(1));
+    let content = verdict(&read, vec![of("a", &["lifecycle", "assistant"])]);
+    assert_eq!(content, (Reason::NotGranted, "hooks.conversation".to_owned(), none(), 0));
+    assert_eq!(verdict(&[Scope::EventsRead, Scope::HooksConversation], vec![of("a", &["assistant"])]), accepted(1));
+    assert_eq!(verdict(&[], vec![of("a", &[])]), (Reason::NotGranted, "events.read".to_owned(), none(), 0));
+    assert_eq!(verdict(&read, vec![of("a", &[]), of("a", &[])]), (Reason::Taken, none(), none(), 1));
+    let many: Vec<String> = (0..65).map(|number| format!("p.{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(verdict(&read, vec![of("a", &many[..64])]), accepted(1));
+    for (wrong, field) in [(of("a", &many), "streams"), (of("a", &[" x"]), "streams"), (of("", &[]), "subscription_id")]
+    {
+        assert_eq!(verdict(&read, vec![wrong]), (Reason::FieldInvalid, none(), field.to_owned(), 0));
+    }
 }
 
 #[test]

@@ -28,6 +28,11 @@ fn attach_request() -> wire::AttachRequest {
     wire::AttachRequest { incarnation: 1, protocol, software: "test".to_owned(), ..Default::default() }
 }
 
+fn live_runs(count: u32) -> Vec<wire::attach_request::LiveRun> {
+    let run = |number: u32| types::RunRef { id: number.to_string(), ..Default::default() };
+    (0..count).map(|number| wire::attach_request::LiveRun { run: Some(run(number)), ..Default::default() }).collect()
+}
+
 async fn attach(world: &World) -> Result<Streaming<wire::AttachResponse>, Status> {
     world.runtime().await.attach(attach_request()).await.map(tonic::Response::into_inner)
 }
@@ -122,10 +127,7 @@ async fn attaching_has_its_rules() {
                 "PROTOCOL_UNSUPPORTED",
             ),
             (
-                wire::AttachRequest {
-                    live_runs: vec![wire::attach_request::LiveRun::default(); 4097],
-                    ..attach_request()
-                },
+                wire::AttachRequest { live_runs: live_runs(4097), ..attach_request() },
                 Code::InvalidArgument,
                 "FIELD_INVALID",
             ),
@@ -136,7 +138,7 @@ async fn attaching_has_its_rules() {
         }
         let status = invoke(&world, invocation("exec", "{}")).await.expect_err("it is not attached");
         assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "NOT_ATTACHED"));
-        let live_runs = vec![wire::attach_request::LiveRun::default(); 4096];
+        let live_runs = live_runs(4096);
         let mut stream = world
             .runtime()
             .await

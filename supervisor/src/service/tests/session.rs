@@ -51,6 +51,7 @@ fn registration(max: usize, caps: &[usize]) -> Registration {
         serial: false,
         handlers: caps.iter().enumerate().map(handler).collect(),
         verdicts: Vec::new(),
+        subscriptions: Default::default(),
         unserved: Vec::new(),
     }
 }

@@ -313,6 +313,38 @@ impl a::admin_service_server::AdminService for Admin {
         ]))
     }
 
+    async fn watch_events(&self, request: Request<a::WatchEventsRequest>) -> Answer<BoxStream<a::WatchEventsResponse>> {
+        let request = request.into_inner();
+        self.asked.note(format!(
+            "watch_events streams={} runtime={} session={} run={} recent={} until_now={}",
+            request.streams.join(","),
+            request.runtime_id,
+            request.session_key,
+            request.run_id,
+            request.recent,
+            request.until_now
+        ));
+        let event = |stream: &str, seq: u64, data: &'static [u8]| t::AgentEvent {
+            run_id: "606fc93f-a3d7-4f50-b960-df58a925cc12".into(),
+            stream: stream.into(),
+            seq,
+            data_json: data.into(),
+            time: Some(Timestamp { seconds: NOW, nanos: 250_000_000 }),
+            session_key: "agent:main:main".into(),
+            agent_id: "main".into(),
+            runtime_id: "default".into(),
+            ..Default::default()
+        };
+        let emitted =
+            t::AgentEvent { plugin_id: "planner".into(), ..event("planner.x", 0, b"{\"pluginId\":\"planner\"}") };
+        let last = t::AgentEvent { terminal: true, ..event("lifecycle", 7, b"{\"phase\":\"end\"}") };
+        let text = event("assistant", 1, b"{\"text\":\"\\u001b[31mred\"}");
+        Ok(streamed(vec![
+            a::WatchEventsResponse { events: vec![text, emitted], last_event_seq: 9, dropped: 0 },
+            a::WatchEventsResponse { events: vec![last], last_event_seq: 12, dropped: 2 },
+        ]))
+    }
+
     async fn explain_plugin(&self, request: Request<a::ExplainPluginRequest>) -> Answer<a::ExplainPluginResponse> {
         let plugin = known(&request.get_ref().plugin_id)?;
         if plugin.plugin_id == "policy-gate" {

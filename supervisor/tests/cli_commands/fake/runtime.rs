@@ -28,6 +28,10 @@ pub(crate) struct Scene {
     pub(crate) away_at: Option<u64>,
     /// This call is refused by a call error, from 1.
     pub(crate) refused_at: Option<u64>,
+    /// Streams of agent events that plugins want.
+    pub(crate) streams: Vec<String>,
+    /// The stream whose events are not taken in. Empty: none.
+    pub(crate) refuses: String,
     /// Send a directive that is to be acknowledged.
     pub(crate) with_turn: bool,
 }
@@ -68,8 +72,9 @@ fn directive(directive_id: &str, kind: Kind) -> r::Directive {
     r::Directive { directive_id: directive_id.into(), delivery_attempt, kind: Some(kind) }
 }
 
-fn contributions(contribution_epoch: u64, hooks: Vec<t::HookInterest>) -> Kind {
-    Kind::Contributions(r::Contributions { contribution_epoch, hooks, ..Default::default() })
+fn contributions(contribution_epoch: u64, hooks: Vec<t::HookInterest>, event_streams: &[String]) -> Kind {
+    let event_streams = event_streams.to_vec();
+    Kind::Contributions(r::Contributions { contribution_epoch, hooks, event_streams, ..Default::default() })
 }
 
 fn handler(plugin_id: &str, outcome: t::HandlerOutcome) -> t::HandlerReport {
@@ -164,8 +169,10 @@ impl r::runtime_service_server::RuntimeService for Runtime {
         }
         let (news, directives) = mpsc::channel(16);
         let welcome = r::Welcome { protocol_version: 1, runtime_id: "default".into(), ..Default::default() };
-        let mut first =
-            vec![directive("", Kind::Welcome(welcome)), directive("", contributions(1, self.scene.hooks.clone()))];
+        let mut first = vec![
+            directive("", Kind::Welcome(welcome)),
+            directive("", contributions(1, self.scene.hooks.clone(), &self.scene.streams)),
+        ];
         if self.scene.with_turn {
             first.push(directive("d1", Kind::RunTurn(r::RunTurn::default())));
         }
@@ -180,6 +187,32 @@ impl r::runtime_service_server::RuntimeService for Runtime {
         self.asked.note(format!("upsert_session {} agent={}", session.key, session.agent_id));
         let created = self.state.lock().expect("no panic").sessions.insert(session.key);
         Ok(Response::new(r::UpsertSessionResponse { created }))
+    }
+
+    async fn publish_events(
+        &self,
+        request: Request<Streaming<r::PublishEventsRequest>>,
+    ) -> Answer<r::PublishEventsResponse> {
+        let mut messages = request.into_inner();
+        let mut told = r::PublishEventsResponse::default();
+        while let Some(message) = messages.message().await? {
+            for event in message.events {
+                let end = if event.terminal { " terminal" } else { "" };
+                self.asked.note(format!("publish {} {} of {}{end}", event.stream, event.seq, event.session_key));
+                let wanted = event.terminal || self.scene.streams.contains(&event.stream);
+                let own = event.plugin_id.is_empty() && event.runtime_id.is_empty();
+                if !wanted || !own || !event.run_id.contains('-') || event.time.is_none() {
+                    self.asked.note(format!("! an event that may not be published: {event:?}"));
+                }
+                if self.scene.refuses == event.stream {
+                    told.rejected += 1;
+                    told.problems.push("no \u{1b}[1msuch".to_owned());
+                } else {
+                    told.accepted += 1;
+                }
+            }
+        }
+        Ok(Response::new(told))
     }
 
     async fn acknowledge_directives(
@@ -217,7 +250,7 @@ impl r::runtime_service_server::RuntimeService for Runtime {
                         if let Some((_, hooks)) = scene.later.clone().filter(|(after, _)| *after == state.calls) {
                             state.epoch += 1;
                             let news = r::AttachResponse {
-                                directives: vec![directive("", contributions(state.epoch, hooks))],
+                                directives: vec![directive("", contributions(state.epoch, hooks, &scene.streams))],
                             };
                             state.news.as_ref().expect("attached").try_send(Ok(news)).expect("there is room");
                         }
