@@ -51,29 +51,41 @@
 //!
 //! With the feature `testkit`, the module `testkit` plays the host: in the same process, or for a program.
 
+pub mod answer;
+pub mod hooks;
 pub mod host;
 pub mod item;
 pub mod log;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+mod agent_event;
+mod approval;
 mod connect;
 mod context;
 mod environment;
 mod error;
 mod error_info;
+mod events;
 mod handler;
 mod invocation;
 mod launch;
+mod options;
 mod outbox;
 mod plugin;
 mod running;
 mod serve;
 mod session;
 mod start;
-mod tool_call;
+mod tool;
 mod wire;
 
+pub use agent_event::{AfterGap, Event, Gap, ReadEvents};
+pub use answer::{
+    Approval, Claim, Decision, Evaluation, ExecEnvironment, Finalize, Gate, MessageRewrite, ModelOverride, Proceed,
+    Prompt, Retry, SubagentDelivery, SubagentSpawn, TextRewrite, ToolResultRewrite,
+};
+pub use approval::ApprovalEnd;
 pub use context::Context;
 pub use environment::Environment;
 pub use error::{ConfigError, Error, HandlerError, InputError, Result, StartError};
@@ -81,7 +93,10 @@ pub use host::{Host, HostError};
 pub use launch::Launch;
 pub use outrigger_proto as proto;
 pub use plugin::Plugin;
-pub use tool_call::{Approval, Decision, Proceed, ToolCall};
+pub use tool::{ToolAnswer, ToolContext};
+/// A tool call about to happen, for a guard or trusted policy.
+pub type ToolCall = hooks::Call<hooks::event::BeforeToolCall>;
+
 /// Log with [`tracing::info`] and its siblings; see the module [`log`].
 pub use tracing;
 
