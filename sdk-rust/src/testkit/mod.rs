@@ -269,9 +269,14 @@ impl TestHost {
     /// # Errors
     /// As `shutdown`.
     pub async fn shutdown_within(mut self, timeout: Duration) -> Result<()> {
+        self.ask_to_exit(timeout);
+        self.ended().await
+    }
+
+    /// Asks the plugin to exit within this time, and does not wait for it.
+    pub fn ask_to_exit(&self, timeout: Duration) {
         let timeout = Some(wire::to_duration(timeout));
         self.say(Control::Shutdown(Shutdown { reason: StopReason::Stop.into(), timeout }));
-        self.ended().await
     }
 
     /// Tells the plugin something.
