@@ -4,7 +4,10 @@
 //! is registered, and the handler answers from it. See `config.schema.json` beside the manifest for the settings.
 
 mod danger;
+mod feed;
+mod paths;
 mod shell;
+mod words;
 
 use outrigger_sdk::{ConfigError, Context, Decision, HandlerError, Launch, Plugin, ToolCall, tracing};
 use serde::Deserialize;
