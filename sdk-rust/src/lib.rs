@@ -26,6 +26,9 @@
 //! # }
 //! ```
 //!
+//! [`Plugin::on`] takes any hook of the catalogue ([`hooks`]), [`Plugin::policy`] a trusted tool policy, [`Plugin::tool`]
+//! serves a tool to the model, and [`Plugin::subscribe`] listens to agent events.
+//!
 //! # What happens
 //!
 //! 1. [`Plugin::run`] takes the launch token out of the environment, connects, and says hello. The supervisor's
@@ -36,7 +39,8 @@
 //! 4. Calls come, several at a time, each to one handler with a [`Context`]. A handler that is ready at once is answered
 //!    from the reading loop; any other becomes a task. A handler that panics or fails answers `failed`, and the hook's
 //!    failure policy decides: for a guard that is a block.
-//! 5. The supervisor asks to stop: calls in flight end, [`Plugin::on_shutdown`] runs, and `run` returns `Ok`.
+//!    Events come beside them, one at a time.
+//! 5. The supervisor asks to stop: calls in flight and the event at hand end, [`Plugin::on_shutdown`] runs, and `run` returns `Ok`.
 //!
 //! A session that ends in any other way makes `run` return an [`Error`]; a process never dials twice. Let `main` return
 //! it, so that the process ends with another status than 0.

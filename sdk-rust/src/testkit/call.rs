@@ -208,7 +208,7 @@ impl Call<Decision> {
     }
 
     /// The same question to a policy.
-    pub(super) fn as_policy(mut self) -> Self {
+    pub(super) fn for_policy(mut self) -> Self {
         self.kind = Kind::Policy;
         self
     }

@@ -180,7 +180,7 @@ impl TestHost {
         for (is_policy, id) in policies.chain(handlers.into_iter().map(|handler| (false, handler.handler_id))) {
             let mut call = Call::<Decision>::of_hook(self.stage.clone(), hook, event.clone()).handler(&id);
             if is_policy {
-                call = call.as_policy();
+                call = call.for_policy();
             }
             let pending = call.context(ctx.clone()).session(session.clone()).run(run.clone()).send();
             let counts = replayed.hooks.entry(name.to_owned()).or_default();
