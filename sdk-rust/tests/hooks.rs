@@ -392,3 +392,67 @@ async fn the_end_of_an_approval_is_told() {
     let host = TestHost::start(Plugin::new()).await.expect("ready");
     host.approval_ended("", ended()).answer().await.expect("noted");
 }
+
+#[tokio::test]
+async fn a_trace_is_played_in_order_and_counted() {
+    use outrigger_sdk::testkit::{Counts, Trace};
+
+    let line = |n: usize, rest: Value| {
+        let mut line = json!({"n": n, "t": 1, "kind": "hook", "ctx": {"sessionKey": "k", "runId": "r"}});
+        line.as_object_mut().expect("an object").extend(object(rest));
+        line.to_string()
+    };
+    let hook = |n, hook: &str, event: Value| line(n, json!({"hook": hook, "event": event}));
+    let event = |n: usize| {
+        let event = json!({"runId": "r", "stream": "lifecycle", "data": {"phase": "end"}, "seq": 1});
+        json!({"n": n, "t": 1, "kind": "event", "event": event}).to_string()
+    };
+    let text = [
+        hook(0, "session_start", json!({"sessionId": "s"})),
+        // What is no object is sent as an empty one, and handed on.
+        hook(1, "before_tool_call", json!({"toolName": "Exec", "params": "ls"})),
+        hook(2, "before_tool_call", json!({"toolName": "read", "params": {}})),
+        hook(3, "llm_input", json!({})),
+        hook(4, "before_message_write", json!({"message": 7})),
+        event(5),
+    ]
+    .join("\n");
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let events = sender.clone();
+    let plugin = Plugin::new()
+        .before_tool_call("exec-only", move |call, cx| {
+            let run = cx.run().map(|run| run.id.clone());
+            let _ = sender.send((call.event_as::<Value>().expect("JSON")["givenParams"].clone(), run));
+            async { Ok(Decision::block("no")) }
+        })
+        .tools(["exec"])
+        .before_tool_call("any", |_, _| async { Ok(Decision::declined()) })
+        .on(hooks::SESSION_START, "start", |_, _| async { Ok(()) })
+        .on(hooks::BEFORE_MESSAGE_WRITE, "fails", |_, _| async {
+            Err::<MessageRewrite, _>(outrigger_sdk::HandlerError::new("cannot"))
+        })
+        .subscribe("all", [""; 0], move |event, _| {
+            let _ = events.send((Value::from(event.is_terminal()), Some(event.run_id().to_owned())));
+            async { Ok(()) }
+        });
+    let host = TestHost::start(plugin).await.expect("ready");
+    let replayed = host.replay(&Trace::parse(&text).expect("a trace")).await.expect("played");
+    assert_eq!(replayed.hook("before_tool_call"), Counts { calls: 3, quiet: 2, answered: 1, failed: 0 });
+    assert_eq!(replayed.hook("session_start"), Counts { calls: 1, quiet: 1, ..Default::default() });
+    assert_eq!(replayed.hook("before_message_write"), Counts { calls: 1, failed: 1, ..Default::default() });
+    assert_eq!(replayed.failures, ["before_message_write: cannot"]);
+    assert_eq!((replayed.unwanted, replayed.events), (1, 1));
+    assert_eq!(seen.try_recv().expect("the call"), (json!("ls"), Some("r".to_owned())));
+    assert_eq!(seen.try_recv().expect("the event, before it returns"), (json!(true), Some("r".to_owned())));
+
+    for (text, told) in [
+        (hook(1, "llm_input", json!({})), "line 1 of the trace: its number is 1"),
+        (hook(0, "no_such_hook", json!({})), "there is no hook `no_such_hook`"),
+        (line(0, json!({"hook": "llm_input", "event": {}, "more": 1})), "unknown field `more`"),
+        (line(0, json!({"hook": "llm_input", "event": 1})), "its event is no object"),
+        ("{}".to_owned(), "missing field `kind`"),
+    ] {
+        let error = Trace::parse(&text).expect_err("it is no trace").to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The host's side of agent events: a log of what was published, and the plugin's stream over it.
 
 use outrigger_proto::plugin::v1::{
-    EventDelivery, EventGap, EventsRequest, EventsResponse, GapReason, Register, SubscriptionRegistration,
+    EventDelivery, EventGap, EventsRequest, EventsResponse, GapReason, SubscriptionRegistration,
 };
 use outrigger_proto::types::v1::{AgentEvent, ErrorReason};
 use tokio::sync::mpsc;
@@ -12,6 +12,8 @@ use crate::error_info;
 /// Events published to the plugin, and its stream. Bounded by what the test publishes.
 #[derive(Default)]
 pub(super) struct Events {
+    /// The plugin's subscriptions that were accepted. `None`: it is not registered yet.
+    pub(super) subscriptions: Option<Vec<SubscriptionRegistration>>,
     log: Vec<Entry>,
     seq: u64,
     stream: Option<Stream>,
@@ -51,13 +53,14 @@ pub(super) enum Fate {
 
 impl Events {
     /// Gives an event a number, and sends it if the plugin has a subscription that it matches.
-    pub(super) fn publish(&mut self, register: &Register, event: AgentEvent, redelivered: bool, fate: Fate) -> u64 {
+    pub(super) fn publish(&mut self, event: AgentEvent, redelivered: bool, fate: Fate) -> u64 {
         self.seq += 1;
-        let matching: Vec<_> = register.subscriptions.iter().filter(|item| matches(item, &event)).collect();
+        let subscriptions = self.subscriptions.as_deref().unwrap_or_default();
+        let matching: Vec<_> = subscriptions.iter().filter(|item| matches(item, &event)).collect();
         if matching.is_empty() {
             return self.seq;
         }
-        let all = register.subscriptions.len();
+        let all = subscriptions.len();
         let ids = matching.iter().filter(|_| all > 1).map(|item| item.subscription_id.clone());
         let delivery = EventDelivery {
             seq: self.seq,
@@ -77,16 +80,14 @@ impl Events {
     /// Opens the plugin's stream.
     pub(super) fn open(
         &mut self,
-        register: Option<&Register>,
         request: EventsRequest,
         epoch: u64,
     ) -> Result<mpsc::UnboundedReceiver<Result<EventsResponse, Status>>, Status> {
         let refused = |reason, message| error_info::status(Code::FailedPrecondition, reason, message);
-        let Some(register) = register else {
-            return Err(refused(ErrorReason::SessionNotOpen, "the plugin is not registered"));
-        };
-        if register.subscriptions.is_empty() {
-            return Err(refused(ErrorReason::HandlerUnknown, "the plugin has no subscription"));
+        match self.subscriptions.as_deref() {
+            None => return Err(refused(ErrorReason::SessionNotOpen, "the plugin is not registered")),
+            Some([]) => return Err(refused(ErrorReason::HandlerUnknown, "the plugin has no subscription")),
+            Some(_) => {}
         }
         if request.credits > 1_024 {
             let message = "more than 1,024 credits";

@@ -209,8 +209,7 @@ impl TestHost {
     }
 
     fn publish_as(&self, event: AgentEvent, redelivered: bool, fate: Fate) -> u64 {
-        let register = self.registered();
-        self.stage.with(|state| state.events.publish(&register, event, redelivered, fate))
+        self.stage.with(|state| state.events.publish(event, redelivered, fate))
     }
 
     /// The highest number of an event the plugin acknowledged.

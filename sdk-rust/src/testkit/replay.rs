@@ -136,9 +136,12 @@ impl TestHost {
                 }
             }
         }
-        let acknowledges = self.stage.with(|state| state.events.acknowledges());
-        if acknowledges {
-            self.acknowledged_up_to(self.stage.with(|state| state.events.last())).await;
+        let last = self.stage.with(|state| state.events.last());
+        if last > 0 {
+            self.events_opened(1).await;
+        }
+        if self.stage.with(|state| state.events.acknowledges()) {
+            self.acknowledged_up_to(last).await;
         }
         Ok(replayed)
     }

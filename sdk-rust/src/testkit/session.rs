@@ -210,10 +210,7 @@ impl PluginService for Service {
 
     async fn events(&self, request: Request<EventsRequest>) -> Result<Response<BoxStream<EventsResponse>>, Status> {
         let epoch = self.setup.welcome.event_epoch;
-        let stream = self.stage.with(|state| {
-            let register = state.register.clone();
-            state.events.open(register.as_ref(), request.into_inner(), epoch)
-        })?;
+        let stream = self.stage.with(|state| state.events.open(request.into_inner(), epoch))?;
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
     }
 }
@@ -240,6 +237,11 @@ async fn read(mut inbound: Streaming<SessionRequest>, stage: &Stage, setup: &Bui
             }
             Some(Heard::Register(register)) => {
                 let registered = registered(&register, setup)?;
+                let accepted = |id: &str| !setup.refused.iter().any(|(refused, _)| refused == id);
+                let subscriptions = register.subscriptions.iter().filter(|item| accepted(&item.subscription_id));
+                let subscriptions = subscriptions.cloned().collect();
+                // Before the plugin is told, so that it finds what it may use at once.
+                stage.with(|state| state.events.subscriptions = Some(subscriptions));
                 stage.send(SessionResponse { control: Some(Say::Registered(registered)), ..Default::default() });
                 stage.with(|state| state.register = Some(register));
             }
