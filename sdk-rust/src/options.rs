@@ -35,7 +35,7 @@ impl<S, L: Handler<S>> Plugin<S, L> {
         self
     }
 
-    /// State namespaces whose values come with every call ([`Context::states`]), at most 8.
+    /// State namespaces whose values come with every call ([`Context::states`](crate::Context::states)), at most 8.
     pub fn with_states(mut self, namespaces: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.last.options().state_namespaces = namespaces.into_iter().map(Into::into).collect();
         self
