@@ -153,6 +153,12 @@ impl<S> Launch<S> {
         &self.0.facts.welcome.sessions
     }
 
+    /// Epoch of all event numbers of this launch: the supervisor's start.
+    #[must_use]
+    pub fn event_epoch(&self) -> u64 {
+        self.0.facts.welcome.event_epoch
+    }
+
     /// The supervisor's verdicts. `None` until the plugin is registered.
     #[must_use]
     pub fn registered(&self) -> Option<&Registered> {

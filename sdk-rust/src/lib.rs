@@ -26,6 +26,9 @@
 //! # }
 //! ```
 //!
+//! [`Plugin::on`] takes any hook of the catalogue ([`hooks`]), [`Plugin::policy`] a trusted tool policy, [`Plugin::tool`]
+//! serves a tool to the model, and [`Plugin::subscribe`] listens to agent events.
+//!
 //! # What happens
 //!
 //! 1. [`Plugin::run`] takes the launch token out of the environment, connects, and says hello. The supervisor's
@@ -36,7 +39,8 @@
 //! 4. Calls come, several at a time, each to one handler with a [`Context`]. A handler that is ready at once is answered
 //!    from the reading loop; any other becomes a task. A handler that panics or fails answers `failed`, and the hook's
 //!    failure policy decides: for a guard that is a block.
-//! 5. The supervisor asks to stop: calls in flight end, [`Plugin::on_shutdown`] runs, and `run` returns `Ok`.
+//!    Events come beside them, one at a time.
+//! 5. The supervisor asks to stop: calls in flight and the event at hand end, [`Plugin::on_shutdown`] runs, and `run` returns `Ok`.
 //!
 //! A session that ends in any other way makes `run` return an [`Error`]; a process never dials twice. Let `main` return
 //! it, so that the process ends with another status than 0.
@@ -51,29 +55,41 @@
 //!
 //! With the feature `testkit`, the module `testkit` plays the host: in the same process, or for a program.
 
+pub mod answer;
+pub mod hooks;
 pub mod host;
 pub mod item;
 pub mod log;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+mod agent_event;
+mod approval;
 mod connect;
 mod context;
 mod environment;
 mod error;
 mod error_info;
+mod events;
 mod handler;
 mod invocation;
 mod launch;
+mod options;
 mod outbox;
 mod plugin;
 mod running;
 mod serve;
 mod session;
 mod start;
-mod tool_call;
+mod tool;
 mod wire;
 
+pub use agent_event::{AfterGap, Event, Gap, ReadEvents};
+pub use answer::{
+    Approval, Claim, Decision, Evaluation, ExecEnvironment, Finalize, Gate, MessageRewrite, ModelOverride, Proceed,
+    Prompt, Retry, SubagentDelivery, SubagentSpawn, TextRewrite, ToolResultRewrite,
+};
+pub use approval::ApprovalEnd;
 pub use context::Context;
 pub use environment::Environment;
 pub use error::{ConfigError, Error, HandlerError, InputError, Result, StartError};
@@ -81,7 +97,10 @@ pub use host::{Host, HostError};
 pub use launch::Launch;
 pub use outrigger_proto as proto;
 pub use plugin::Plugin;
-pub use tool_call::{Approval, Decision, Proceed, ToolCall};
+pub use tool::{ToolAnswer, ToolContext};
+/// A tool call about to happen, for a guard or trusted policy.
+pub type ToolCall = hooks::Call<hooks::event::BeforeToolCall>;
+
 /// Log with [`tracing::info`] and its siblings; see the module [`log`].
 pub use tracing;
 

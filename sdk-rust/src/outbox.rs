@@ -1,7 +1,7 @@
 //! What waits to be sent, and the calls that have no answer yet.
 //!
 //! Answers that are there at the same time leave in one message. Bounds: answers cannot be more than the calls
-//! accepted, control frames beyond [`MOST_CONTROLS`] push out the oldest.
+//! accepted, and of each call one progress waits; control frames beyond [`MOST_CONTROLS`] push out the oldest.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use outrigger_proto::plugin::v1::invocation_result::Outcome;
 use outrigger_proto::plugin::v1::session_request::Control;
-use outrigger_proto::plugin::v1::{CancelReason, InvocationResult, SessionRequest};
+use outrigger_proto::plugin::v1::{CancelReason, InvocationProgress, InvocationResult, SessionRequest};
+use outrigger_proto::types::v1::ToolProgress;
 use prost::Message;
 use tokio::sync::Notify;
 use tokio_stream::Stream;
@@ -20,6 +21,9 @@ use crate::invocation::Invocation;
 
 /// Most answers in one message (`SessionRequest.results`).
 const MOST_RESULTS: usize = 64;
+
+/// Most progress in one message (`SessionRequest.progress`).
+const MOST_PROGRESS: usize = 64;
 
 /// Most control frames that wait. Only a supervisor that sends pings and reads nothing gets so far; it then misses
 /// the oldest answers.
@@ -46,7 +50,11 @@ struct Shared {
 
 struct Queue {
     results: VecDeque<(InvocationResult, usize)>,
+    /// At most one for each call.
+    progress: VecDeque<InvocationProgress>,
     controls: VecDeque<Control>,
+    /// Events up to this number are done; 0: the supervisor knows it already.
+    acknowledged: u64,
     in_flight: HashMap<u64, Arc<Invocation>>,
     max_message: usize,
     closed: bool,
@@ -58,7 +66,9 @@ impl Outbox {
         Self(Arc::new(Shared {
             queue: Mutex::new(Queue {
                 results: VecDeque::new(),
+                progress: VecDeque::new(),
                 controls: VecDeque::new(),
+                acknowledged: 0,
                 in_flight: HashMap::new(),
                 max_message: DEFAULT_MESSAGE,
                 closed: false,
@@ -105,6 +115,31 @@ impl Outbox {
         if queue.in_flight.remove(&invocation_id).is_some() && queue.in_flight.is_empty() {
             self.0.idle.notify_waiters();
         }
+    }
+
+    /// Sends a call's progress, in place of one of its own that still waits. A call that is answered or cancelled has none.
+    pub(crate) fn progress(&self, invocation_id: u64, progress: ToolProgress) {
+        let size = progress.encoded_len() + 4 * FRAME;
+        let mut queue = self.lock();
+        // Under a bound that low nobody misses it.
+        if size > queue.max_message - OVERHEAD {
+            return;
+        }
+        if queue.in_flight.get(&invocation_id).is_none_or(|invocation| invocation.cancel_reason().is_some()) {
+            return;
+        }
+        match queue.progress.iter_mut().find(|waiting| waiting.invocation_id == invocation_id) {
+            Some(waiting) => waiting.progress = Some(progress),
+            None => queue.progress.push_back(InvocationProgress { invocation_id, progress: Some(progress) }),
+        }
+        queue.wake();
+    }
+
+    /// Tells that all events up to this number are done.
+    pub(crate) fn acknowledge(&self, event_seq: u64) {
+        let mut queue = self.lock();
+        queue.acknowledged = queue.acknowledged.max(event_seq);
+        queue.wake();
     }
 
     /// Notes a call whose answer takes a while.
@@ -165,12 +200,21 @@ impl Queue {
     }
 
     fn next(&mut self) -> Option<SessionRequest> {
-        if self.results.is_empty() && self.controls.is_empty() {
+        let quiet = self.results.is_empty() && self.progress.is_empty() && self.controls.is_empty();
+        if quiet && self.acknowledged == 0 {
             return None;
         }
-        let mut message = SessionRequest::default();
+        let mut message =
+            SessionRequest { acknowledged_event_seq: std::mem::take(&mut self.acknowledged), ..Default::default() };
         let mut room = self.max_message - OVERHEAD;
-        while message.results.len() < MOST_RESULTS {
+        while message.progress.len() < MOST_PROGRESS {
+            let fits = |progress: &mut InvocationProgress| progress.encoded_len() + FRAME <= room;
+            let Some(progress) = self.progress.pop_front_if(fits) else { break };
+            room -= progress.encoded_len() + FRAME;
+            message.progress.push(progress);
+        }
+        // In a message progress counts as before the answers; what did not fit must not come after its own.
+        while self.progress.is_empty() && message.results.len() < MOST_RESULTS {
             let Some((result, size)) = self.results.pop_front_if(|(_, size)| *size + FRAME <= room) else { break };
             room -= size + FRAME;
             message.results.push(result);

@@ -1,33 +1,45 @@
 //! What a plugin is made of, written down step by step.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_proto::types::v1::Hook;
+use bytes::Bytes;
+use outrigger_proto::plugin::v1::invocation_result::Outcome;
+use outrigger_proto::plugin::v1::{SubscriptionRegistration, ToolRegistration};
+use outrigger_proto::types::v1::ToolSpec;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use crate::agent_event::{AfterGap, Event, Gap, ReadEvents};
+use crate::answer::sealed::Answer as _;
+use crate::answer::{Answer, Decision};
+use crate::approval::ApprovalEnd;
 use crate::connect;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::{Error, HandlerError, Result, StartError};
-use crate::handler::HookHandler;
+use crate::events::GapHandler;
+use crate::handler::{ApprovalHandler, HookHandler};
+use crate::hooks::{self, Call, event};
 use crate::item::sealed::Items;
-use crate::item::{self, AnyHook, BeforeToolCall, ByTool, Handler, HookItem, Item};
+use crate::item::{self, HookItem, Item, SubscriptionItem, ToolItem};
 use crate::launch::Launch;
 use crate::log;
 use crate::running::BoxFuture;
 use crate::session;
-use crate::tool_call::{Decision, ToolCall};
-use crate::wire;
+use crate::tool::{ToolAnswer, ToolContext};
 
 /// Time to be connected: a supervisor that takes longer has its startup deadline behind it.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A plugin: its state, its handlers, and how each is registered.
 ///
-/// Methods that add an item ([`before_tool_call`](Self::before_tool_call)) are followed by those that set the item's
-/// options ([`tools`](Self::tools), [`timeout`](Self::timeout) …): an option is the last added item's. `S` is the
-/// plugin's state, `L` the kind of that item.
+/// Methods that add an item ([`on`](Self::on), [`before_tool_call`](Self::before_tool_call), [`policy`](Self::policy),
+/// [`tool`](Self::tool), [`subscribe`](Self::subscribe)) are followed by those that set the item's options
+/// ([`tools`](Self::tools), [`timeout`](Self::timeout) …): an option is the last added item's. `S` is the plugin's state,
+/// `L` the kind of that item.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,7 +69,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[must_use = "a plugin does nothing until it is run"]
 pub struct Plugin<S = (), L = item::None> {
     parts: Parts<S>,
-    last: L,
+    pub(crate) last: L,
 }
 
 /// Everything of a plugin but its last item.
@@ -68,9 +80,13 @@ pub(crate) struct Parts<S> {
     pub(crate) max_in_flight: u32,
     pub(crate) version: String,
     pub(crate) items: Items<S>,
+    pub(crate) read_events: Option<ReadHow<S>>,
+    pub(crate) gaps: Option<GapHandler<S>>,
+    pub(crate) approval: Option<ApprovalHandler<S>>,
 }
 
 pub(crate) type Start<S> = Box<dyn FnOnce(Launch) -> BoxFuture<Result<S, StartError>> + Send>;
+pub(crate) type ReadHow<S> = Box<dyn FnOnce(&Launch<S>) -> ReadEvents + Send>;
 pub(crate) type Once<S> = Box<dyn FnOnce(Launch<S>) -> BoxFuture<()> + Send>;
 
 impl Plugin {
@@ -103,7 +119,10 @@ impl<S: Send + Sync + 'static> Plugin<S, item::None> {
             shutdown: None,
             max_in_flight: 0,
             version: String::new(),
-            items: Items { hooks: Vec::new() },
+            items: Items::default(),
+            read_events: None,
+            gaps: None,
+            approval: None,
         };
         Self { parts, last: item::None }
     }
@@ -154,22 +173,183 @@ impl<S: Send + Sync + 'static, L: Item<S>> Plugin<S, L> {
         self
     }
 
-    /// Adds a guard: asked before a tool is called. The manifest declares it (`[[guard]]`), for these tools or more.
+    /// Adds a handler of a hook of the catalogue ([`hooks`](crate::hooks)).
     ///
-    /// `id` is unique among the plugin's hooks. The handler runs for several calls at a time. What it returns as an
-    /// error blocks the call.
-    pub fn before_tool_call<F, Fut>(self, id: impl Into<String>, handler: F) -> Plugin<S, BeforeToolCall<S>>
+    /// `id` is unique among the plugin's hooks. The handler runs for several calls at a time; what it returns as an error
+    /// is decided by the hook's failure policy.
+    ///
+    /// ```
+    /// use outrigger_sdk::{Plugin, TextRewrite, hooks};
+    ///
+    /// let plugin = Plugin::new()
+    ///     .on(hooks::MESSAGE_SENDING, "no-shouting", |call, _cx| async move {
+    ///         let text = call.event()?.content.unwrap_or_default();
+    ///         Ok(TextRewrite::replace(text.to_lowercase()))
+    ///     })
+    ///     .priority(5);
+    /// # let _ = plugin.build();
+    /// ```
+    pub fn on<E, A, F, Fut>(
+        self,
+        hook: hooks::Hook<E, A>,
+        id: impl Into<String>,
+        handler: F,
+    ) -> Plugin<S, item::Hook<S, E>>
     where
-        F: Fn(ToolCall, Context<S>) -> Fut + Send + Sync + 'static,
+        E: 'static,
+        A: Answer,
+        F: Fn(Call<E>, Context<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, HandlerError>> + Send + 'static,
+    {
+        self.add(item::Hook(HookItem::new(hook.wire(), id.into(), answering(handler)), PhantomData))
+    }
+
+    /// Adds a guard: [`on`](Self::on) for [`hooks::BEFORE_TOOL_CALL`]. The manifest declares it (`[[guard]]`), for these
+    /// tools or more. What it returns as an error blocks the call.
+    pub fn before_tool_call<F, Fut>(
+        self,
+        id: impl Into<String>,
+        handler: F,
+    ) -> Plugin<S, item::Hook<S, event::BeforeToolCall>>
+    where
+        F: Fn(Call<event::BeforeToolCall>, Context<S>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Decision, HandlerError>> + Send + 'static,
     {
-        let handler: HookHandler<S> = Arc::new(move |call, context| {
-            let decision = handler(ToolCall::new(call), context);
-            Box::pin(
-                async move { decision.await.map(Decision::into_outcome).unwrap_or_else(HandlerError::into_outcome) },
-            )
-        });
-        self.add(BeforeToolCall(HookItem::new(Hook::BeforeToolCall, id.into(), handler)))
+        self.on(hooks::BEFORE_TOOL_CALL, id, handler)
+    }
+
+    /// Adds a trusted tool policy: asked before every ordinary handler, and its parameters replace the call's. It needs
+    /// `policy.trusted` and a guard with `policy = true` in the manifest. `id` is unique among the plugin's policies;
+    /// `description` is a line for people of 1 to 512 characters. What it returns as an error blocks the call.
+    pub fn policy<F, Fut>(
+        self,
+        id: impl Into<String>,
+        description: impl Into<String>,
+        handler: F,
+    ) -> Plugin<S, item::Policy<S>>
+    where
+        F: Fn(Call<event::BeforeToolCall>, Context<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Decision, HandlerError>> + Send + 'static,
+    {
+        let mut item = HookItem::new(hooks::BEFORE_TOOL_CALL.wire(), id.into(), answering(handler));
+        item.registration.description = description.into();
+        self.add(item::Policy(item))
+    }
+
+    /// Serves a tool to the model: its name, which the manifest claims (`tools`), what the model is told of it, and the
+    /// JSON Schema of its arguments, an object. Needs `tools.serve`.
+    ///
+    /// The supervisor has checked the arguments against the schema; where they are no `T` all the same, the model is told
+    /// so and the handler does not run. The handler returns a [`ToolAnswer`] or a text, also for what went wrong
+    /// ([`ToolAnswer::error`]); an `Err` is a failure of the call. It is cancelled for real: its future is dropped.
+    ///
+    /// ```
+    /// use outrigger_sdk::Plugin;
+    /// use serde_json::json;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Words {
+    ///     text: String,
+    /// }
+    ///
+    /// let schema = json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
+    /// let plugin = Plugin::new().tool("word_count", "Counts the words of a text.", schema, |words: Words, cx| async move {
+    ///     cx.progress(0.0, 1.0, "counting");
+    ///     Ok(format!("{} words", words.text.split_whitespace().count()))
+    /// });
+    /// # let _ = plugin.build();
+    /// ```
+    pub fn tool<T, R, F, Fut>(
+        self,
+        name: impl Into<String>,
+        description: impl Into<String>,
+        input_schema: Value,
+        handler: F,
+    ) -> Plugin<S, item::Tool<S>>
+    where
+        T: DeserializeOwned,
+        R: Into<ToolAnswer>,
+        F: Fn(T, ToolContext<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, HandlerError>> + Send + 'static,
+    {
+        let spec = ToolSpec {
+            name: name.into(),
+            description: description.into(),
+            input_schema_json: input_schema.to_string().into(),
+            ..Default::default()
+        };
+        let registration = ToolRegistration { spec: Some(spec), ..Default::default() };
+        let handler = move |arguments: Bytes, context| -> BoxFuture<Outcome> {
+            match hooks::parse::<T>("the arguments", &arguments) {
+                Ok(arguments) => {
+                    let answer = handler(arguments, context);
+                    Box::pin(async move { answered(answer.await.map(Into::<ToolAnswer>::into)) })
+                }
+                // The model can call again with better ones.
+                Err(error) => {
+                    let told = ToolAnswer::error(format!("the arguments cannot be used: {}", error.source));
+                    Box::pin(std::future::ready(told.into_outcome()))
+                }
+            }
+        };
+        self.add(item::Tool(ToolItem { registration, handler: Arc::new(handler), keep_on_cancel: false }))
+    }
+
+    /// Subscribes to agent events of these streams; none: all the plugin may read. `id` is unique in the plugin. Needs
+    /// `events.read`, and `hooks.conversation` for streams with content.
+    ///
+    /// Events come one after another, over all of the plugin's subscriptions, and each is acknowledged when its handlers
+    /// are done; a slow handler so leads to a [`Gap`], see [`on_gap`](Self::on_gap). After a crash events that were not
+    /// acknowledged come again, marked ([`Event::is_redelivered`]). An error or panic of a handler is logged, and the event
+    /// counts as done.
+    pub fn subscribe<F, Fut>(
+        self,
+        id: impl Into<String>,
+        streams: impl IntoIterator<Item = impl Into<String>>,
+        handler: F,
+    ) -> Plugin<S, item::Subscription<S>>
+    where
+        F: Fn(Event, Launch<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let registration = SubscriptionRegistration {
+            subscription_id: id.into(),
+            streams: streams.into_iter().map(Into::into).collect(),
+            ..Default::default()
+        };
+        let handler = Arc::new(move |event, launch| -> BoxFuture<_> { Box::pin(handler(event, launch)) });
+        self.add(item::Subscription(SubscriptionItem { registration, handler }))
+    }
+
+    /// Is told when events are missing, before those that come after them, and says whether to ask for them. Default:
+    /// the log is told.
+    pub fn on_gap<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Gap, Launch<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<AfterGap, HandlerError>> + Send + 'static,
+    {
+        self.parts.gaps = Some(Arc::new(move |gap, launch| Box::pin(handler(gap, launch))));
+        self
+    }
+
+    /// Says how events are read, once the plugin is registered: from where, how many at a time, of which sessions.
+    /// Default: [`ReadEvents::new`].
+    pub fn read_events(mut self, how: impl FnOnce(&Launch<S>) -> ReadEvents + Send + 'static) -> Self {
+        self.parts.read_events = Some(Box::new(how));
+        self
+    }
+
+    /// Is told how approvals ended that the plugin asked for, also those an earlier generation asked for.
+    pub fn on_approval<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(ApprovalEnd, Context<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        self.parts.approval = Some(Arc::new(move |end, context| {
+            let told = handler(end, context);
+            Box::pin(async move { answered(told.await) })
+        }));
+        self
     }
 
     /// Runs the plugin until the supervisor stops it.
@@ -223,74 +403,19 @@ impl<S: Send + Sync + 'static, L: Item<S>> Plugin<S, L> {
     }
 }
 
-/// Options of any handler.
-impl<S, L: Handler<S>> Plugin<S, L> {
-    /// The launch fails if the supervisor refuses this item. Default: the plugin works without it.
-    pub fn must_accept(mut self) -> Self {
-        self.last.options().must_accept = true;
-        self
-    }
-
-    /// Wish for the time one call may take, 1 ms to 600 s; the operator's setting beats it. Default: the hook's.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.last.options().timeout = Some(wire::to_duration(timeout));
-        self
-    }
-
-    /// Most calls of this handler at once, 1 to 64. Default 16, or `max_in_flight` if that is less. Others wait at the supervisor.
-    pub fn max_concurrency(mut self, calls: u32) -> Self {
-        self.last.options().max_concurrency = calls;
-        self
-    }
-
-    /// State namespaces whose values come with every call ([`Context::states`]), at most 8.
-    pub fn with_states(mut self, namespaces: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.last.options().state_namespaces = namespaces.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// A cancelled call's handler goes on, so that it can put things in order, and is answered when it ends. It keeps its
-    /// place meanwhile, and after the supervisor's patience (10 s, where the operator set no other) the plugin is
-    /// replaced. Default: the handler's future is dropped where it waits.
-    pub fn keep_running_on_cancel(mut self) -> Self {
-        self.last.keep_running_on_cancel();
-        self
-    }
+/// A hook's or policy's handler with its types hidden.
+fn answering<S, E, A, F, Fut>(handler: F) -> HookHandler<S>
+where
+    A: Answer,
+    F: Fn(Call<E>, Context<S>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<A, HandlerError>> + Send + 'static,
+{
+    Arc::new(move |call, context| {
+        let answer = handler(Call::new(call), context);
+        Box::pin(async move { answered(answer.await) })
+    })
 }
 
-/// Options of a hook's handler.
-impl<S, L: AnyHook<S>> Plugin<S, L> {
-    /// Order among all plugins' handlers of the hook: higher first. Default 0.
-    pub fn priority(mut self, priority: i32) -> Self {
-        self.last.hook().registration.priority = priority;
-        self
-    }
-
-    /// One line for people, at most 512 characters.
-    pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.last.hook().registration.description = description.into();
-        self
-    }
-
-    /// The handler has no side effects: it may run beside others, and its result be thrown away. So several guards cost
-    /// the slowest one and not the sum. Default: it may have some.
-    pub fn side_effect_free(mut self) -> Self {
-        self.last.hook().registration.side_effect_free = true;
-        self
-    }
-}
-
-/// Options of a hook that is about a tool.
-impl<S, L: ByTool<S>> Plugin<S, L> {
-    /// Tools it is for: canonical lower-case ids, at most 256. Default, and for none: all tools.
-    pub fn tools(mut self, tools: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.last.hook().registration.tool_names = tools.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Tools it is for, told once the state is known, for instance by the configuration. With none the item is left out.
-    pub fn tools_from(mut self, tools: impl FnOnce(&S) -> Vec<String> + Send + 'static) -> Self {
-        self.last.hook().tools_from = Some(Box::new(tools));
-        self
-    }
+fn answered<A: Answer>(answer: Result<A, HandlerError>) -> Outcome {
+    answer.map(A::into_outcome).unwrap_or_else(HandlerError::into_outcome)
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use outrigger_proto::plugin::v1 as plugin;
 use outrigger_proto::plugin::v1::CancelReason;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::error::{HandlerError, Result};
+use crate::events::Reader;
 use crate::handler::Handlers;
 use crate::invocation::Invocation;
 use crate::launch::Launch;
@@ -30,7 +32,33 @@ pub(crate) struct Serving<S> {
     tasks: JoinSet<()>,
     /// What `on_ready` started. Dropping it ends it.
     background: JoinSet<()>,
+    events: Option<Events>,
     shutdown: Option<Once<S>>,
+}
+
+/// The task that reads events. Dropping it ends it.
+struct Events {
+    task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Events {
+    fn start<S: Send + Sync + 'static>(reader: Reader<S>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        Self { task: tokio::spawn(reader.run(stopped)), stop }
+    }
+
+    /// Lets it finish the event at hand. Cancel safe.
+    async fn finish(&mut self) {
+        self.stop.send_replace(true);
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl<S: Send + Sync + 'static> Serving<S> {
@@ -39,6 +67,7 @@ impl<S: Send + Sync + 'static> Serving<S> {
         launch: Launch<S>,
         handlers: Handlers<S>,
         max_in_flight: u32,
+        events: Option<Reader<S>>,
         ready: Option<Once<S>>,
         shutdown: Option<Once<S>>,
     ) -> Self {
@@ -52,7 +81,8 @@ impl<S: Send + Sync + 'static> Serving<S> {
             });
         }
         let max_in_flight = usize::try_from(max_in_flight).unwrap_or(usize::MAX);
-        Self { session, launch, handlers, max_in_flight, tasks: JoinSet::new(), background, shutdown }
+        let events = events.map(Events::start);
+        Self { session, launch, handlers, max_in_flight, tasks: JoinSet::new(), background, events, shutdown }
     }
 
     /// Serves until the supervisor asks to exit, and tells the time there is for it.
@@ -85,7 +115,7 @@ impl<S: Send + Sync + 'static> Serving<S> {
             return;
         }
         let invocation = Arc::new(Invocation::take(&mut call));
-        match self.handlers.start(&call.handler_id, call.call, &self.launch, invocation.clone()) {
+        match self.handlers.start(call.handler_id, call.call, &self.launch, outbox, invocation.clone()) {
             Ok(outcome) => outbox.answer(call.invocation_id, outcome),
             Err(running) => {
                 outbox.begin(invocation);
@@ -106,8 +136,13 @@ impl<S: Send + Sync + 'static> Serving<S> {
     /// last tenth is left for the process to exit.
     pub(crate) async fn finish(mut self, patience: Duration) {
         self.background.abort_all();
-        let idle = self.session.outbox.clone();
-        let idle = timeout(patience * 3 / 10, async move { idle.idle().await });
+        let (idle, mut events) = (self.session.outbox.clone(), self.events.take());
+        let idle = timeout(patience * 3 / 10, async move {
+            if let Some(events) = &mut events {
+                events.finish().await;
+            }
+            idle.idle().await;
+        });
         // When the session ends or the supervisor asks once more, there is no one left to answer to.
         let _ = self.session.alongside(idle, STOPPING).await;
         self.session.outbox.cancel_all(CancelReason::Stopping);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use outrigger_proto::plugin::v1::plugin_service_client::PluginServiceClient;
 use outrigger_proto::plugin::v1::session_request::Control as Say;
 use outrigger_proto::plugin::v1::session_response::Control as Heard;
-use outrigger_proto::plugin::v1::{Hello, Register, Registered, Verdict, VerdictReason};
+use outrigger_proto::plugin::v1::{HandlerOptions, Hello, Register, Registered, Verdict, VerdictReason};
 use outrigger_proto::types::v1::{ItemKind, ProtocolRange};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::transport::Channel;
@@ -14,9 +14,11 @@ use tracing::{info, warn};
 
 use crate::environment::Environment;
 use crate::error::{Error, Result, StartError};
+use crate::events::{EventHandler, Reader};
 use crate::handler::Handlers;
 use crate::host::Host;
-use crate::item::HookItem;
+use crate::item::sealed::Items;
+use crate::item::{HookItem, SubscriptionItem};
 use crate::launch::{Facts, Launch};
 use crate::outbox::Outbox;
 use crate::plugin::Parts;
@@ -48,16 +50,17 @@ pub(crate) async fn start<S: Send + Sync + 'static>(
     let deadline = Instant::now() + left;
 
     let limits = *session.facts.limits();
-    let host = Host::new(channel, limits.max_calls_in_flight, limits.max_chunk_bytes);
+    let host = Host::new(channel.clone(), limits.max_calls_in_flight, limits.max_chunk_bytes);
     let launch = Launch::new(session.facts.clone(), host);
 
-    let Parts { start, ready, shutdown, max_in_flight, items, .. } = parts;
+    let Parts { start, ready, shutdown, max_in_flight, items, read_events, gaps, approval, .. } = parts;
     let warm_up = {
         let launch = launch.clone();
         caught_future(async move {
             let state = start(launch).await?;
             let hooks = resolve(items.hooks, &state);
-            Ok::<_, StartError>((state, hooks))
+            let policies = resolve(items.policies, &state);
+            Ok::<_, StartError>((state, Items { hooks, policies, ..items }))
         })
     };
     let warm_up = timeout_at(deadline, session.alongside(warm_up, "the plugin is starting"));
@@ -72,7 +75,7 @@ pub(crate) async fn start<S: Send + Sync + 'static>(
         }
         Meanwhile::Turned(Turn::Registered(_)) => Err(StartError::internal("registered without having asked")),
     };
-    let (state, hooks) = match started {
+    let (state, items) = match started {
         Ok(started) => started,
         Err(error) => {
             session.outbox.control(Say::Fatal(error.to_wire()));
@@ -81,27 +84,57 @@ pub(crate) async fn start<S: Send + Sync + 'static>(
         }
     };
 
-    let register = Register {
-        max_in_flight,
-        hooks: hooks.iter().map(|item| item.registration.clone()).collect(),
-        ..Default::default()
-    };
+    let register = registration(max_in_flight, &items);
     session.outbox.control(Say::Register(register.clone()));
     let never = std::future::pending::<()>();
     let answer = timeout_at(deadline, session.alongside(never, "the plugin is starting"));
-    match answer.await.map_err(timed_out("be registered", left))?? {
-        Meanwhile::Turned(Turn::Registered(registered)) => {
-            check(&register, &registered)?;
-            session.facts.set_registered(registered);
-        }
+    let registered = match answer.await.map_err(timed_out("be registered", left))?? {
+        Meanwhile::Turned(Turn::Registered(registered)) => registered,
         Meanwhile::Turned(Turn::Shutdown(patience)) => {
             session.close(patience / 2).await;
             return Ok(None);
         }
         Meanwhile::Done(()) => return Ok(None),
-    }
+    };
+    check(&register, &registered)?;
+    let subscribed = subscribed(items.subscriptions, &registered);
+    session.facts.set_registered(registered);
+    let launch = launch.with_state(state);
+    let reader = (!subscribed.is_empty()).then(|| Reader {
+        client: PluginServiceClient::new(channel).max_decoding_message_size(MOST_MESSAGE),
+        handlers: subscribed,
+        gaps,
+        how: read_events.map(|how| how(&launch)).unwrap_or_default(),
+        launch: launch.clone(),
+        outbox: session.outbox.clone(),
+    });
     let in_flight = if max_in_flight == 0 { DEFAULT_IN_FLIGHT } else { max_in_flight };
-    Ok(Some(Serving::new(session, launch.with_state(state), Handlers::new(hooks), in_flight, ready, shutdown)))
+    let handlers = Handlers::new(items.hooks, items.policies, items.tools, approval);
+    Ok(Some(Serving::new(session, launch, handlers, in_flight, reader, ready, shutdown)))
+}
+
+/// Everything the plugin offers.
+fn registration<S>(max_in_flight: u32, items: &Items<S>) -> Register {
+    let hooks = |items: &[HookItem<S>]| items.iter().map(|item| item.registration.clone()).collect();
+    Register {
+        max_in_flight,
+        hooks: hooks(&items.hooks),
+        tool_policies: hooks(&items.policies),
+        tools: items.tools.iter().map(|item| item.registration.clone()).collect(),
+        subscriptions: items.subscriptions.iter().map(|item| item.registration.clone()).collect(),
+        ..Default::default()
+    }
+}
+
+/// The subscriptions the supervisor accepted. Without one there is no stream of events.
+fn subscribed<S>(items: Vec<SubscriptionItem<S>>, registered: &Registered) -> Vec<(String, EventHandler<S>)> {
+    let accepted = |id: &str| {
+        registered.verdicts.iter().any(|verdict| {
+            verdict.kind() == ItemKind::Subscription && verdict.id == id && verdict.reason() == VerdictReason::Accepted
+        })
+    };
+    let items = items.into_iter().map(|item| (item.registration.subscription_id, item.handler));
+    items.filter(|(id, _)| accepted(id)).collect()
 }
 
 /// Opens the stream: hello and welcome. Also tells what is left of the startup deadline.
@@ -165,16 +198,29 @@ fn check(register: &Register, registered: &Registered) -> Result<()> {
         warn!(hook = guard.hook, tools = ?guard.tool_names, "a declared guard has no handler; these calls are denied");
     }
     let accepted = registered.verdicts.iter().filter(|verdict| verdict.reason() == VerdictReason::Accepted).count();
-    info!(items = register.hooks.len(), accepted, "ready");
+    info!(items = registered.verdicts.len(), accepted, "ready");
     Ok(())
 }
 
 /// The supervisor ends such a launch by itself; this holds it to that.
 fn must_be_accepted(register: &Register, verdict: &Verdict) -> bool {
-    verdict.kind() == ItemKind::Hook
-        && register.hooks.iter().any(|hook| {
-            hook.handler_id == verdict.id && hook.options.as_ref().is_some_and(|options| options.must_accept)
-        })
+    let must = |options: &Option<HandlerOptions>| options.as_ref().is_some_and(|options| options.must_accept);
+    let id = &verdict.id;
+    match verdict.kind() {
+        ItemKind::Hook => register.hooks.iter().any(|hook| hook.handler_id == *id && must(&hook.options)),
+        ItemKind::ToolPolicy => {
+            register.tool_policies.iter().any(|policy| policy.handler_id == *id && must(&policy.options))
+        }
+        ItemKind::Tool => register
+            .tools
+            .iter()
+            .any(|tool| tool.spec.as_ref().is_some_and(|spec| spec.name == *id) && must(&tool.options)),
+        ItemKind::Subscription => {
+            register.subscriptions.iter().any(|item| item.subscription_id == *id && item.must_accept)
+        }
+        // Nothing else is registered here.
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ async fn handlers_share_the_state_that_the_start_made() {
 async fn a_context_tells_all_of_the_call() {
     let host = host(|call: ToolCall, cx: Context| async move {
         assert_eq!(call.params::<serde_json::Value>()?, json!({"path": "a"}));
-        assert_eq!(call.event::<serde_json::Value>()?["toolName"], "write");
+        assert_eq!(call.event_as::<serde_json::Value>()?["toolName"], "write");
         assert_eq!(call.context::<serde_json::Value>()?["agentId"], "main");
         assert!(call.is_recheck());
         assert_eq!(cx.invocation_id(), 1);

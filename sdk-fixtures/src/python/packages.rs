@@ -9,8 +9,10 @@ use crate::package::{list, text, with};
 
 const GATE: &str = include_str!("../../plugins/python-gate/plugin.toml");
 const MISBEHAVE: &str = include_str!("../../plugins/python-misbehave/plugin.toml");
+const TOOLS: &str = include_str!("../../plugins/python-tools/plugin.toml");
 const CONFIG_SCHEMA: &str = include_str!("../../plugins/python-gate/config.schema.json");
 const GATE_SCRIPT: &str = include_str!("../../python/stock_gate.py");
+const TOOLS_SCRIPT: &str = include_str!("../../python/stock_tools.py");
 const MISBEHAVE_SCRIPT: &str = include_str!("../../python/stock_misbehave.py");
 
 /// The faults that `stock_misbehave.py` has; their phases are those in [`FAULTS`](crate::faults::FAULTS).
@@ -51,6 +53,15 @@ impl PythonEnv {
         command.extend(arguments);
         self.write(directory, MISBEHAVE, &command)?;
         fs::write(directory.join("stock_misbehave.py"), MISBEHAVE_SCRIPT)
+    }
+
+    /// Writes the package of `python-tools`, as [`write_gate`](Self::write_gate).
+    ///
+    /// # Errors
+    /// As [`write_gate`](Self::write_gate).
+    pub fn write_tools(&self, directory: &Path) -> io::Result<()> {
+        self.write(directory, TOOLS, &["-B", "{package}/stock_tools.py"])?;
+        fs::write(directory.join("stock_tools.py"), TOOLS_SCRIPT)
     }
 
     fn write(&self, directory: &Path, manifest: &str, arguments: &[&str]) -> io::Result<()> {

@@ -43,6 +43,7 @@ pub struct Builder {
     pub(super) refused: Vec<(String, VerdictReason)>,
     package_dir: PathBuf,
     data_dir: PathBuf,
+    connect_relative: bool,
 }
 
 impl Builder {
@@ -66,6 +67,7 @@ impl Builder {
             refused: Vec::new(),
             package_dir: PathBuf::new(),
             data_dir: PathBuf::new(),
+            connect_relative: false,
         }
     }
 
@@ -123,6 +125,13 @@ impl Builder {
         self
     }
 
+    /// Starts a program in the directory of its socket, as the manifest's `connect = "relative"` asks: for programs that
+    /// dial `OUTRIGGER_TARGET`. Default: in the directory the command says.
+    pub fn connect_relative(mut self) -> Self {
+        self.connect_relative = true;
+        self
+    }
+
     /// The protocol versions the host speaks. Default: 1.
     pub fn protocol(mut self, min: u32, max: u32) -> Self {
         self.protocol = ProtocolRange { min, max };
@@ -162,7 +171,7 @@ impl Builder {
 
     /// Starts a program and waits until it is registered.
     ///
-    /// The program gets the environment a supervisor gives: `OUTRIGGER_SOCKET`, `OUTRIGGER_TOKEN` and so on are added to
+    /// The program gets the environment a supervisor gives: `OUTRIGGER_SOCKET`, `OUTRIGGER_TARGET`, `OUTRIGGER_TOKEN` and so on are added to
     /// what the command has. It is killed when the host is dropped.
     ///
     /// # Errors
@@ -170,16 +179,20 @@ impl Builder {
     ///
     /// # Panics
     /// The socket cannot be made or the program not be started.
-    pub async fn spawn(self, command: Command) -> Result<TestHost> {
+    pub async fn spawn(self, mut command: Command) -> Result<TestHost> {
         let directory = super::process::SocketDirectory::make().expect("a directory for the socket");
         let socket = directory.path().join("host.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let environment = [
             ("OUTRIGGER_SOCKET", socket.clone()),
+            ("OUTRIGGER_TARGET", "unix:host.sock".into()),
             ("OUTRIGGER_TOKEN", TOKEN.into()),
             ("OUTRIGGER_PACKAGE_DIR", self.package_dir.clone()),
             ("OUTRIGGER_DATA_DIR", self.data_dir.clone()),
         ];
+        if self.connect_relative {
+            command.current_dir(directory.path());
+        }
         let (stage, calls, server) = self.serve(UnixListenerStream::new(listener));
         let process = Process::start(command, environment, directory).expect("a program");
         TestHost { stage, calls, run: Run::Process(Box::new(process)), server }.ready().await

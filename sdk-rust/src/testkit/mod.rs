@@ -22,8 +22,11 @@
 //! # }
 //! ```
 //!
+//! [`TestHost::hook`] calls a handler of any hook and has the answer in its type, [`TestHost::tool`] calls a tool,
+//! [`TestHost::publish`] publishes an event, and [`TestHost::replay`] plays a recorded [`Trace`].
+//!
 //! What it does not do: it queues nothing (a real supervisor holds back what a plugin cannot take), sends pings only
-//! when asked to, has no rights to check, and publishes no events.
+//! when asked to, has no rights to check, and holds no arguments of tools to their schema.
 //!
 //! Every wait ends after [`LIMIT`], with a panic that says what was waited for: in a test that is a failure.
 
@@ -31,7 +34,10 @@ mod builder;
 mod call;
 mod calls;
 mod defaults;
+mod events;
 mod process;
+mod registered;
+mod replay;
 mod session;
 
 use std::any::Any;
@@ -39,27 +45,32 @@ use std::time::Duration;
 
 use outrigger_proto::plugin::v1::session_response::Control;
 use outrigger_proto::plugin::v1::{
-    Drain, GrantsChanged, HookRegistration, Notice, Ping, Register, SessionResponse, Shutdown, StopReason,
+    ApprovalCall, Drain, EventsRequest, GrantsChanged, Notice, Ping, Register, SessionResponse, Shutdown, StopReason,
 };
-use outrigger_proto::types::v1::{Hook, RefusalReason, ScopeGrant};
-use serde_json::Value;
+use outrigger_proto::types::v1::{AgentEvent, Hook, RefusalReason, ScopeGrant};
+use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 use tonic::Status;
 
 pub use builder::Builder;
 pub use call::{Call, CallError, Pending};
 pub use calls::Upload;
+pub use replay::{Counts, Replayed, Trace, TraceError};
 
+use crate::answer::{Decision, Proceed};
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::host::HostCall;
 use crate::item::Item;
 use crate::plugin::Plugin;
-use crate::tool_call::Decision;
+use crate::tool::ToolAnswer;
 use crate::wire;
 
 use builder::Server;
 use calls::Calls;
+use events::Fate;
 use process::Process;
+use registered::{handlers_of, policies_of};
 use session::Stage;
 
 /// How long anything is waited for.
@@ -105,35 +116,127 @@ impl TestHost {
         self.stage.with(|state| state.register.clone()).expect("a started plugin is registered")
     }
 
-    /// Asks the plugin's guards for a tool as a supervisor does: by priority, until one blocks. The decision is the
-    /// block, or else the last one that is more than "no opinion".
+    /// Asks the plugin's policies and guards for a tool as a supervisor does: policies first, each with what the one before
+    /// left, then guards by priority, until one blocks. The decision is the block, or else what all of them come to:
+    /// policies replace the parameters, guards are merged over them key by key, and the first question to a person counts.
+    /// After it later parameters do not.
     ///
     /// # Errors
-    /// A guard failed or the session ended, which blocks; or no guard wants this tool.
+    /// One of them failed or the session ended, which blocks; or none wants this tool.
     pub async fn before_tool_call(&self, tool: &str, params: Value) -> std::result::Result<Decision, CallError> {
-        let mut guards: Vec<HookRegistration> = self.registered().hooks;
-        guards.retain(|guard| {
-            guard.hook == i32::from(Hook::BeforeToolCall)
-                && (guard.tool_names.is_empty() || guard.tool_names.iter().any(|name| name == tool))
-        });
-        guards.sort_by_key(|guard| std::cmp::Reverse(guard.priority));
-        if guards.is_empty() {
+        let register = self.registered();
+        let policies = policies_of(Some(&register), tool).into_iter().map(|policy| (true, policy));
+        let guards = handlers_of(Some(&register), Hook::BeforeToolCall, tool).into_iter().map(|guard| (false, guard));
+        let asked: Vec<_> = policies.chain(guards).collect();
+        if asked.is_empty() {
             return Err(CallError::NoHandler);
         }
-        let mut merged = Decision::Declined;
-        for guard in guards {
-            match self.call(&guard.handler_id).tool(tool).params(params.clone()).send().decision().await? {
-                Decision::Declined => {}
+        let (mut merged, mut seen, mut silent) = (Proceed::default(), params.clone(), true);
+        for (is_policy, handler) in asked {
+            let call = Call::of_guard(self.stage.clone(), is_policy, &handler.handler_id);
+            let proceed = match call.tool(tool).params(seen.clone()).answer().await? {
+                Decision::Declined => continue,
                 block @ Decision::Block { .. } => return Ok(block),
-                proceed @ Decision::Proceed(_) => merged = proceed,
+                Decision::Proceed(proceed) => proceed,
+            };
+            silent = false;
+            if let Some(new) = proceed.params.filter(|_| merged.approval.is_none()) {
+                let now: &mut Map<_, _> =
+                    merged.params.get_or_insert_with(|| params.as_object().cloned().unwrap_or_default());
+                if is_policy {
+                    seen = Value::Object(new.clone());
+                    *now = new;
+                } else {
+                    now.extend(new);
+                }
             }
+            merged.approval = merged.approval.or(proceed.approval);
         }
-        Ok(merged)
+        Ok(if silent { Decision::Declined } else { Decision::Proceed(merged) })
     }
 
-    /// A call of one handler, to be filled in and sent.
+    /// A call of one guard, to be filled in and sent.
     pub fn call(&self, handler_id: &str) -> Call {
-        Call::new(self.stage.clone(), handler_id)
+        Call::of_guard(self.stage.clone(), false, handler_id)
+    }
+
+    /// A call of one trusted tool policy, to be filled in and sent.
+    pub fn policy(&self, handler_id: &str) -> Call {
+        Call::of_guard(self.stage.clone(), true, handler_id)
+    }
+
+    /// A call of the plugin's first handler of a hook, with this event, an object. Its `messages` or `historyMessages`
+    /// travel apart, to a handler that wants them.
+    pub fn hook<E, A>(&self, hook: hooks::Hook<E, A>, event: Value) -> Call<A> {
+        Call::of_hook(self.stage.clone(), hook.wire(), event)
+    }
+
+    /// A call of a tool with these arguments, an object.
+    pub fn tool(&self, name: &str, arguments: Value) -> Call<ToolAnswer> {
+        Call::of_tool(self.stage.clone(), name, arguments)
+    }
+
+    /// Tells the end of an approval that this handler asked for; an empty id: none did.
+    pub fn approval_ended(&self, handler_id: &str, approval: ApprovalCall) -> Call<()> {
+        Call::of_approval(self.stage.clone(), handler_id, approval)
+    }
+
+    /// Publishes an event of the run `run-1` in session `agent:main:main`, and tells its number. The plugin gets it if it
+    /// has subscribed to it, when it has credits.
+    pub fn publish(&self, stream: &str, data: Value) -> u64 {
+        self.publish_event(some_event(stream, &data))
+    }
+
+    /// Publishes an event, and tells its number.
+    pub fn publish_event(&self, event: AgentEvent) -> u64 {
+        self.publish_as(event, false, Fate::Delivered)
+    }
+
+    /// As [`publish_event`](Self::publish_event), marked as sent before to another generation.
+    pub fn redeliver_event(&self, event: AgentEvent) -> u64 {
+        self.publish_as(event, true, Fate::Delivered)
+    }
+
+    /// Publishes an event that the plugin misses, as if its queue were full: a gap is told, and what is missing comes when
+    /// the plugin asks for it.
+    pub fn publish_missed(&self, stream: &str, data: Value) -> u64 {
+        self.publish_as(some_event(stream, &data), false, Fate::Missed)
+    }
+
+    /// Publishes an event that nobody has any more: a gap is told, and asking does not help.
+    pub fn publish_lost(&self, stream: &str, data: Value) -> u64 {
+        self.publish_as(some_event(stream, &data), false, Fate::Gone)
+    }
+
+    fn publish_as(&self, event: AgentEvent, redelivered: bool, fate: Fate) -> u64 {
+        self.stage.with(|state| state.events.publish(event, redelivered, fate))
+    }
+
+    /// The highest number of an event the plugin acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.stage.with(|state| state.events.acknowledged())
+    }
+
+    /// Waits until the plugin has acknowledged this event.
+    pub async fn acknowledged_up_to(&self, seq: u64) {
+        self.stage.wait("an acknowledgement", |state| (state.events.acknowledged() >= seq).then_some(())).await;
+    }
+
+    /// The requests by which the plugin opened its stream of events so far, oldest first.
+    #[must_use]
+    pub fn event_requests(&self) -> Vec<EventsRequest> {
+        self.stage.with(|state| state.events.requests.clone())
+    }
+
+    /// Waits until the plugin has opened its stream of events so many times.
+    pub async fn events_opened(&self, times: usize) {
+        self.stage.wait("a request for events", |state| (state.events.requests.len() >= times).then_some(())).await;
+    }
+
+    /// Ends the stream of events: with a status, or in order as at a planned reload.
+    pub fn end_events(&self, status: Option<Status>) {
+        self.stage.with(|state| state.events.end(status));
     }
 
     /// Sends a ping and waits for its pong.
@@ -165,9 +268,14 @@ impl TestHost {
     /// # Errors
     /// As `shutdown`.
     pub async fn shutdown_within(mut self, timeout: Duration) -> Result<()> {
+        self.ask_to_exit(timeout);
+        self.ended().await
+    }
+
+    /// Asks the plugin to exit within this time, and does not wait for it.
+    pub fn ask_to_exit(&self, timeout: Duration) {
         let timeout = Some(wire::to_duration(timeout));
         self.say(Control::Shutdown(Shutdown { reason: StopReason::Stop.into(), timeout }));
-        self.ended().await
     }
 
     /// Tells the plugin something.
@@ -292,5 +400,17 @@ impl Drop for TestHost {
         if let Run::Task(Some(task)) = &self.run {
             task.abort();
         }
+    }
+}
+
+/// An event of a run.
+fn some_event(stream: &str, data: &Value) -> AgentEvent {
+    AgentEvent {
+        run_id: "run-1".to_owned(),
+        stream: stream.to_owned(),
+        data_json: data.to_string().into(),
+        session_key: "agent:main:main".to_owned(),
+        agent_id: "main".to_owned(),
+        ..Default::default()
     }
 }

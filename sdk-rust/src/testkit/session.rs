@@ -11,10 +11,10 @@ use outrigger_proto::plugin::v1::plugin_service_server::{PluginService, PluginSe
 use outrigger_proto::plugin::v1::session_request::Control as Heard;
 use outrigger_proto::plugin::v1::session_response::Control as Say;
 use outrigger_proto::plugin::v1::{
-    Cancel, CancelReason, EventsRequest, EventsResponse, Fatal, Hello, HookRegistration, Register, Registered,
-    SessionRequest, SessionResponse, Verdict, VerdictReason, Welcome,
+    Cancel, CancelReason, EventsRequest, EventsResponse, Fatal, HandlerOptions, Hello, InvocationProgress, Register,
+    Registered, SessionRequest, SessionResponse, Verdict, VerdictReason, Welcome,
 };
-use outrigger_proto::types::v1::{ErrorReason, ItemKind};
+use outrigger_proto::types::v1::{ErrorReason, ItemKind, ToolProgress};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -25,6 +25,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::LIMIT;
 use super::builder::{Builder, TOKEN};
 use super::calls::Calls;
+use super::events::Events;
 use crate::error_info;
 
 /// What both sides of the test see of the session.
@@ -43,6 +44,9 @@ pub(super) struct State {
     pub(super) pongs: u64,
     pub(super) late: u64,
     pub(super) violations: Vec<String>,
+    /// Progress of tool calls, by invocation.
+    pub(super) progress: HashMap<u64, Vec<ToolProgress>>,
+    pub(super) events: Events,
     /// Bounded by what the test itself sends.
     outbound: Option<mpsc::UnboundedSender<Result<SessionResponse, Status>>>,
     invocations: u64,
@@ -53,6 +57,7 @@ pub(super) struct State {
 struct Open {
     answer: oneshot::Sender<Outcome>,
     cancelled: bool,
+    is_tool: bool,
 }
 
 impl Stage {
@@ -96,13 +101,13 @@ impl Stage {
     }
 
     /// A number for a call, and where its answer will come.
-    pub(super) fn open(&self) -> (u64, oneshot::Receiver<Outcome>) {
+    pub(super) fn open(&self, is_tool: bool) -> (u64, oneshot::Receiver<Outcome>) {
         let (answer, answered) = oneshot::channel();
         self.with(|state| {
             state.invocations += 1;
             // After the end of the session the sender is dropped at once, and the receiver is told.
             if !state.ended {
-                state.open.insert(state.invocations, Open { answer, cancelled: false });
+                state.open.insert(state.invocations, Open { answer, cancelled: false, is_tool });
             }
             (state.invocations, answered)
         })
@@ -124,6 +129,7 @@ impl Stage {
                 let _ = outbound.send(Err(status));
             }
             state.outbound = None;
+            state.events.end(None);
             state.ended = true;
             state.open.clear();
         });
@@ -142,6 +148,28 @@ impl Stage {
                 let _ = open.answer.send(outcome);
             }
         });
+    }
+}
+
+impl State {
+    /// Takes progress as a supervisor does; what it would drop is a violation here, so that a test sees it.
+    fn progressed(&mut self, InvocationProgress { invocation_id, progress }: InvocationProgress) {
+        let progress = progress.unwrap_or_default();
+        let told = self.progress.entry(invocation_id).or_default();
+        let before = told.last().map_or(0.0, |last| last.done);
+        let sound = progress.done.is_finite() && progress.done >= before && progress.total.is_finite();
+        match self.open.get(&invocation_id) {
+            None if invocation_id == 0 || invocation_id > self.invocations => {
+                self.violations.push(format!("progress of {invocation_id}, which was never given"));
+            }
+            None => self.late += 1,
+            Some(open) if open.cancelled => self.late += 1,
+            Some(open) if !open.is_tool => {
+                self.violations.push(format!("progress of {invocation_id}, which is no tool call"));
+            }
+            Some(_) if !sound => self.violations.push(format!("progress of {invocation_id} that goes back")),
+            Some(_) => told.push(progress),
+        }
     }
 }
 
@@ -180,14 +208,24 @@ impl PluginService for Service {
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
     }
 
-    async fn events(&self, _: Request<EventsRequest>) -> Result<Response<BoxStream<EventsResponse>>, Status> {
-        Err(Status::unimplemented("the test host publishes no events"))
+    async fn events(&self, request: Request<EventsRequest>) -> Result<Response<BoxStream<EventsResponse>>, Status> {
+        let epoch = self.setup.welcome.event_epoch;
+        let stream = self.stage.with(|state| state.events.open(request.into_inner(), epoch))?;
+        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
     }
 }
 
 /// Reads what the plugin says until it ends its side.
 async fn read(mut inbound: Streaming<SessionRequest>, stage: &Stage, setup: &Builder) -> Result<(), Status> {
     while let Some(message) = inbound.message().await? {
+        if !message.progress.is_empty() || message.acknowledged_event_seq > 0 {
+            stage.with(|state| {
+                message.progress.into_iter().for_each(|progress| state.progressed(progress));
+                if let Err(violation) = state.events.acknowledge(message.acknowledged_event_seq) {
+                    state.violations.push(violation);
+                }
+            });
+        }
         for result in message.results {
             stage.answered(result.invocation_id, result.outcome);
         }
@@ -199,6 +237,11 @@ async fn read(mut inbound: Streaming<SessionRequest>, stage: &Stage, setup: &Bui
             }
             Some(Heard::Register(register)) => {
                 let registered = registered(&register, setup)?;
+                let accepted = |id: &str| !setup.refused.iter().any(|(refused, _)| refused == id);
+                let subscriptions = register.subscriptions.iter().filter(|item| accepted(&item.subscription_id));
+                let subscriptions = subscriptions.cloned().collect();
+                // Before the plugin is told, so that it finds what it may use at once.
+                stage.with(|state| state.events.subscriptions = Some(subscriptions));
                 stage.send(SessionResponse { control: Some(Say::Registered(registered)), ..Default::default() });
                 stage.with(|state| state.register = Some(register));
             }
@@ -226,25 +269,35 @@ fn welcome(hello: &Hello, setup: &Builder) -> Result<Welcome, Status> {
     Ok(Welcome { protocol_version: version, ..setup.welcome.clone() })
 }
 
+/// A verdict for each item, in the order of Register's fields.
 fn registered(register: &Register, setup: &Builder) -> Result<Registered, Status> {
-    let verdicts: Vec<_> = register.hooks.iter().map(|hook| verdict(hook, setup)).collect();
-    for (hook, verdict) in register.hooks.iter().zip(&verdicts) {
-        let must = hook.options.as_ref().is_some_and(|options| options.must_accept);
+    let must = |options: &Option<HandlerOptions>| options.as_ref().is_some_and(|options| options.must_accept);
+    let hooks = register.hooks.iter().map(|hook| (ItemKind::Hook, &hook.handler_id, must(&hook.options)));
+    let policies = register.tool_policies.iter();
+    let policies = policies.map(|policy| (ItemKind::ToolPolicy, &policy.handler_id, must(&policy.options)));
+    let tools = register.tools.iter().filter_map(|tool| Some((tool.spec.as_ref()?, must(&tool.options))));
+    let tools = tools.map(|(spec, must)| (ItemKind::Tool, &spec.name, must));
+    let subscriptions = register.subscriptions.iter();
+    let subscriptions = subscriptions.map(|item| (ItemKind::Subscription, &item.subscription_id, item.must_accept));
+    let mut verdicts = Vec::new();
+    for (kind, id, must) in hooks.chain(policies).chain(tools).chain(subscriptions) {
+        let verdict = verdict(kind, id, setup);
         if must && verdict.reason() != VerdictReason::Accepted {
-            let message = format!("hook `{}`: {}", verdict.id, verdict.message);
+            let message = format!("{} `{id}`: {}", kind.as_str_name(), verdict.message);
             return Err(refused(ErrorReason::RegistrationRefused, &message));
         }
+        verdicts.push(verdict);
     }
     Ok(Registered { verdicts, unserved_guards: Vec::new() })
 }
 
-fn verdict(hook: &HookRegistration, setup: &Builder) -> Verdict {
-    let refused = setup.refused.iter().find(|(id, _)| *id == hook.handler_id).map(|(_, reason)| *reason);
+fn verdict(kind: ItemKind, id: &str, setup: &Builder) -> Verdict {
+    let refused = setup.refused.iter().find(|(refused, _)| refused == id).map(|(_, reason)| *reason);
     let reason = refused.unwrap_or(VerdictReason::Accepted);
     let message = if refused.is_some() { "the test refuses it" } else { "" };
     Verdict {
-        kind: ItemKind::Hook.into(),
-        id: hook.handler_id.clone(),
+        kind: kind.into(),
+        id: id.to_owned(),
         reason: reason.into(),
         message: message.to_owned(),
         ..Default::default()

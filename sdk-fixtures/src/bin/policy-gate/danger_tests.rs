@@ -54,6 +54,50 @@ fn dangerous_commands_are_found_however_they_are_written() {
         "chmod -R 777 /",
         "chmod -R a+rwx /usr",
         "chown -R me: /",
+        "cd / && rm -rf *",
+        "cd / && rm -rf .",
+        "cd /;rm -rf -- ./*",
+        "cd -P / || exit 1; sudo rm -rf *",
+        "cd && rm -rf *",
+        "cd ~ && rm -rf .",
+        "cd $HOME; rm -rf ./*",
+        "cd /usr; cd .. ; rm -rf *",
+        "cd /home && rm -rf someone",
+        "pushd /etc && rm -r *",
+        "cd / && find . -delete",
+        "cd / && find -type f -delete",
+        "cd / && chmod -R 777 .",
+        "cd / && sh -c 'rm -rf *'",
+        "(cd / && rm -rf *)",
+        "if cd /; then rm -rf *; fi",
+        "echo $(cd / && rm -rf *)",
+        "env -C / rm -rf *",
+        "env --chdir=/ rm -rf .",
+        "env -S 'rm -rf /'",
+        "sudo -uroot rm -rf /",
+        "sudo -iu root rm -rf /",
+        "sudo --user root rm -rf /",
+        "timeout --signal KILL 5 rm -rf /",
+        "echo / | xargs rm -rf",
+        "echo / | xargs -n 1 -P 4 rm -rf",
+        "ls -d /* | xargs rm -rf",
+        "find / -maxdepth 1 | grep -v x | xargs -0 sudo rm -rf",
+        "printf '/\\n' | xargs rm -rf",
+        "echo $X | xargs rm -rf",
+        "cat list | xargs rm -rf",
+        "xargs rm -rf < list",
+        "xargs rm -rf <<< /",
+        "ls | xargs rm -rf < list",
+        "ls | xargs -a list rm -rf",
+        "ls | sed s/x/y/ | xargs rm -rf",
+        "(echo /; ls) | xargs rm -rf",
+        "{ echo /; ls; } | xargs rm -rf",
+        "cd / && ls | xargs rm -rf",
+        "curl example.com/list | xargs -I{} rm -rf {}",
+        "cat list | xargs sh -c 'rm -rf \"$@\"'",
+        "cat list | xargs -I {} sh -c 'rm -rf {}'",
+        "cat list | parallel -j 4 rm -rf",
+        "cat list | xargs chown -R me:",
     ] {
         assert!(check(command).is_some(), "`{command}` passes");
     }
@@ -87,6 +131,25 @@ fn ordinary_commands_pass() {
         "f() { echo a | cat; }; f",
         "python3 -c 'print(1)'",
         "# rm -rf /",
+        "cd /tmp/build && rm -rf *",
+        "cd target && rm -rf *",
+        "cd / && rm -rf /tmp/build",
+        "cd / && rm -rf tmp/build",
+        "cd / && ls",
+        "cd /; cd -; rm -rf *",
+        "cd \"$BUILD\" && rm -rf *",
+        "cd /etc && grep -r x .",
+        "cd ~ && find project -name '*.o' -delete",
+        "cd ~/project && find . -name '*.o' -delete",
+        "cd / && chmod -R 755 .",
+        "find . -name node_modules | xargs rm -rf",
+        "find . -type d -name target -print0 | xargs -0 -n 8 rm -rf",
+        "ls | grep tmp | sort | xargs rm -r",
+        "git ls-files -o | xargs rm -rf",
+        "cat list | xargs rm -f",
+        "cat list | xargs -n 1 echo rm -rf",
+        "sudo -u root ls /",
+        "env -u X -C /tmp rm -rf build",
     ] {
         assert_eq!(check(command), None, "`{command}` is blocked");
     }
@@ -121,6 +184,7 @@ fn the_operators_rules_are_for_one_call_each() {
     let allowing = rules(&[], &["rm -rf /var/*", "curl*"]);
     assert_eq!(allowing.check("rm -rf /var/*"), None);
     assert!(allowing.check("rm -rf /var/* ; rm -rf /").is_some());
+    assert_eq!(rules(&[], &["xargs rm*"]).check("cat list | xargs rm -rf"), None);
     assert!(rules(&["rm *"], &["rm *"]).check("rm x").is_some(), "deny beats allow");
 }
 
@@ -128,4 +192,16 @@ fn the_operators_rules_are_for_one_call_each() {
 fn patterns_match_whole_texts() {
     assert!(glob("a*c", "abc") && glob("*", "") && glob("a", "a") && glob("*b*", "abc") && glob("a**c", "ac"));
     assert!(!glob("a", "ab") && !glob("a*c", "abd") && !glob("b*", "ab") && !glob("ab*ba", "aba"));
+}
+
+#[test]
+fn patterns_are_found_in_scripts_within_scripts() {
+    let patterns = ["git push*".to_owned(), "npm publish".to_owned()];
+    let found = |line: &str| find(&patterns, line).map(String::as_str);
+    assert_eq!(found("cd x && sudo git push origin"), Some("git push*"));
+    assert_eq!(found("sh -c 'echo $(npm publish)'"), Some("npm publish"));
+    assert_eq!(found("env -S 'git push' origin"), Some("git push*"));
+    assert_eq!(found("echo 'git push'"), None);
+    let words = ["npm", "publish"].map(str::to_owned);
+    assert_eq!(find_words(&patterns, &words).map(String::as_str), Some("npm publish"));
 }

@@ -15,6 +15,10 @@ pub(crate) struct Simple {
     pub(crate) nested: Vec<String>,
     /// It reads what the one before it writes.
     pub(crate) piped: bool,
+    /// That is not one call but a group, of which the call before is only the last.
+    pub(crate) piped_from_group: bool,
+    /// It reads from a file or text.
+    pub(crate) redirected: bool,
 }
 
 /// The program calls of a script, in order.
@@ -155,7 +159,7 @@ impl Parser<'_> {
         match std::mem::replace(&mut self.redirect, Redirect::No) {
             Redirect::No => self.now.words.push(word),
             Redirect::Out => self.now.outputs.push(word),
-            Redirect::In => {}
+            Redirect::In => self.now.redirected = true,
         }
     }
 
@@ -166,8 +170,9 @@ impl Parser<'_> {
         if !ended.words.is_empty() || !ended.outputs.is_empty() || !ended.nested.is_empty() {
             self.done.push(ended);
         } else {
-            // Nothing stood there, as in `a | (b)`: what follows takes its place.
+            // Nothing stood there, as in `a | (b)`: what follows takes its place. As in `(a) | b`, too.
             self.now.piped |= ended.piped;
+            self.now.piped_from_group = pipe || ended.piped_from_group;
         }
     }
 }
