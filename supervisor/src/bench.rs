@@ -31,8 +31,15 @@ impl Caller {
             run: Some(RunRef { id: "run-1".to_owned(), ..Default::default() }),
             ..Default::default()
         });
-        let call =
-            Call { runtime_id, hook: Hook::BeforeToolCall, asked, deadline: None, canary: false, conversation: false };
+        let call = Call {
+            runtime_id,
+            hook: Hook::BeforeToolCall,
+            asked,
+            deadline: None,
+            canary: false,
+            conversation: false,
+            run: None,
+        };
         self.0.dispatch(call).await.verdict == Verdict::GoOn
     }
 }

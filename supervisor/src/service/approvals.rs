@@ -11,6 +11,7 @@ use bytes::Bytes;
 use outrigger_proto::plugin::v1 as plugin;
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1::{self as types, ApprovalOutcome, ErrorReason};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -60,11 +61,12 @@ struct State {
 
 struct Pending {
     runtime_id: Arc<str>,
-    run_id: String,
     asker: Asker,
     subject: Subject,
     allowed: Vec<i32>,
     context_json: Bytes,
+    /// Watches its time and its run.
+    watch: AbortHandle,
 }
 
 struct Ended {
@@ -112,17 +114,22 @@ impl Approvals {
             session: call.asked.session.clone(),
             expires_at: Some(super::wire::timestamp(SystemTime::now() + timeout)),
         };
-        let run_id = call.asked.run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
-        let runtime_id = Arc::clone(&call.runtime_id);
-        let pending = Pending { runtime_id, run_id, asker, subject, allowed: request.allowed, context_json };
-        self.lock().pending.insert(id.clone(), pending);
         let approvals = Arc::downgrade(self);
-        self.tasks.spawn(async move {
-            sleep_until(expires).await;
+        let ended = call.run.as_ref().map(|run| run.ended.clone()).unwrap_or_default();
+        let watched = id.clone();
+        let watch = self.tasks.spawn(async move {
+            let (outcome, why) = tokio::select! {
+                () = sleep_until(expires) => (ApprovalOutcome::TimedOut, "nobody answered in time"),
+                () = ended.cancelled() => (ApprovalOutcome::Cancelled, "the run ended"),
+            };
             if let Some(approvals) = approvals.upgrade() {
-                approvals.end(&id, ApprovalOutcome::TimedOut, "nobody answered in time");
+                approvals.end(&watched, outcome, why);
             }
         });
+        let runtime_id = Arc::clone(&call.runtime_id);
+        let pending =
+            Pending { runtime_id, asker, subject, allowed: request.allowed, context_json, watch: watch.abort_handle() };
+        self.lock().pending.insert(id.clone(), pending);
         Ok(told)
     }
 
@@ -165,20 +172,11 @@ impl Approvals {
         self.end(&request.approval_id, outcome, why).ok_or_else(unknown)
     }
 
-    /// Cancels what a run waits for.
-    pub(crate) fn end_run(self: &Arc<Self>, runtime_id: &str, run_id: &str) {
-        let of_run = |pending: &Pending| *pending.runtime_id == *runtime_id && pending.run_id == run_id;
-        let ids: Vec<String> =
-            self.lock().pending.iter().filter(|(_, pending)| of_run(pending)).map(|(id, _)| id.clone()).collect();
-        for id in ids {
-            self.end(&id, ApprovalOutcome::Cancelled, "the run ended");
-        }
-    }
-
     /// Ends an approval; `None` where it has ended before.
     fn end(self: &Arc<Self>, id: &str, outcome: ApprovalOutcome, why: &str) -> Option<wire::ResolveApprovalResponse> {
         let mut state = self.lock();
         let pending = state.pending.remove(id)?;
+        pending.watch.abort();
         let allows = matches!(outcome, ApprovalOutcome::AllowedOnce | ApprovalOutcome::AllowedAlways);
         let give = || self.decisions.give(&pending.runtime_id, pending.subject.clone(), Instant::now());
         let decision = allows.then(give);

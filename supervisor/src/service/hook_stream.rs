@@ -253,8 +253,8 @@ pub(crate) async fn invoke(
     runtime.check_attached(gone)?;
     let invocation = invocation.ok_or_else(|| Failure::field("invocation", "is required"))?;
     let hook = invocation::hook(invocation.hook)?;
-    let call = invocation::check(invocation, hook, runtime).await?;
-    let outcome = dispatcher.dispatch(call).await;
+    let call = invocation::check(invocation, hook, runtime, &dispatcher.runs).await?;
+    let outcome = dispatcher.call(call).await?;
     let epoch = outcome.epoch;
     Ok((told(outcome), epoch))
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_proto::runtime::v1 as wire;
-use outrigger_proto::types::v1::ErrorReason;
+use outrigger_proto::types::v1::{ErrorReason, SessionRef};
 use tokio::time::Instant;
 
 use super::dispatch::{CONVERSATION, Call};
+use super::runs::{NoRun, Run, Runs};
 use super::runtimes::Runtime;
 use super::status::Failure;
-use crate::domain::hook::Hook;
+use crate::domain::hook::{Hook, Kind};
 use crate::domain::json::{self, Found, JsonError, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::names;
 use crate::domain::text;
@@ -45,6 +46,7 @@ pub(crate) async fn check(
     mut invocation: Box<wire::HookInvocation>,
     hook: Hook,
     runtime: &Runtime,
+    runs: &Runs,
 ) -> Result<Call, Failure> {
     let deadline = match &invocation.timeout {
         None => None,
@@ -86,12 +88,56 @@ pub(crate) async fn check(
     if let Some(session) = &mut invocation.session {
         runtime.announce(session)?;
     }
-    if let Some(run) = &invocation.run
-        && (run.id.is_empty() || text::units(&run.id) > 256 || !run.handle.is_empty())
-    {
-        return Err(Failure::field("invocation.run", "wants an id of 1 to 256 characters, and no handle"));
+    let run = match &invocation.run {
+        None => None,
+        Some(run) if run.id.is_empty() || text::units(&run.id) > 256 || !run.handle.is_empty() => {
+            return Err(Failure::field("invocation.run", "wants an id of 1 to 256 characters, and no handle"));
+        }
+        Some(run) => begin(runs, runtime, &run.id, invocation.session.as_ref(), hook)?,
+    };
+    Ok(Call {
+        runtime_id: Arc::clone(&runtime.id),
+        hook,
+        asked: invocation,
+        deadline,
+        canary: false,
+        conversation,
+        run,
+    })
+}
+
+/// The run that a call names; one that nobody named before begins. `None` for an observer of one that has ended: what
+/// ended it may be what it is told of.
+fn begin(
+    runs: &Runs,
+    runtime: &Runtime,
+    id: &str,
+    session: Option<&SessionRef>,
+    hook: Hook,
+) -> Result<Option<Arc<Run>>, Failure> {
+    match runs.begin(&runtime.id, id) {
+        Ok(run) => {
+            if let Some(session) = session
+                && run.session().key.is_empty()
+            {
+                run.set_session(Arc::new(session.clone()));
+            }
+            Ok(Some(run))
+        }
+        Err(NoRun::Ended) if hook.row().kind == Kind::Observe => Ok(None),
+        Err(NoRun::Ended) => Err(run_ended(id)),
+        Err(NoRun::TooMany) => {
+            let why = format!("runtime `{}` has too many live runs", runtime.id);
+            let failure = Failure::new(ErrorReason::FieldInvalid, why).with_code(tonic::Code::ResourceExhausted);
+            Err(failure.help("end runs that are over with EndRun or their terminal event"))
+        }
     }
-    Ok(Call { runtime_id: Arc::clone(&runtime.id), hook, asked: invocation, deadline, canary: false, conversation })
+}
+
+/// A call in a run that is over.
+pub(crate) fn run_ended(id: &str) -> Failure {
+    let id = text::clean(id, 64);
+    Failure::new(ErrorReason::RunEnded, format!("run `{id}` has ended")).meta("run_id", id)
 }
 
 /// Checks the texts of a call; whether they have something that only readers of the conversation may see.

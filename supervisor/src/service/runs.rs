@@ -201,15 +201,16 @@ impl Runs {
     /// # Errors
     /// It has ended, or the runtime has too many.
     pub(crate) fn begin(&self, runtime: &str, run: &str) -> Result<Arc<Run>, NoRun> {
-        let print = self.print(&[run.as_bytes()]);
         let mut state = self.lock();
+        // The ordinary call names a run that is known, and lives.
+        if let Some(known) = state.runtimes.get(runtime).and_then(|of| of.live.get(run)) {
+            return if known.ended.is_cancelled() { Err(NoRun::Ended) } else { Ok(Arc::clone(known)) };
+        }
+        let print = self.print(&[run.as_bytes()]);
         let runtime_id = state.runtimes.get_key_value(runtime).map_or_else(|| runtime.into(), |(id, _)| Arc::clone(id));
         let of = state.runtimes.entry(Arc::clone(&runtime_id)).or_default();
         if of.ended.contains(&print) {
             return Err(NoRun::Ended);
-        }
-        if let Some(run) = of.live.get(run) {
-            return Ok(Arc::clone(run));
         }
         if of.live.len() >= MAX_LIVE {
             return Err(NoRun::TooMany);

@@ -121,7 +121,10 @@ impl RuntimeApi {
                     let _ = directives.try_send(Err(Status::unavailable("the supervisor is stopping")));
                     return;
                 }
-                () = runtime.removed.cancelled() => return last(&directives, &self.stopping, key_removed()).await,
+                () = runtime.removed.cancelled() => {
+                    self.dispatcher.decisions.remove(&runtime.id);
+                    return last(&directives, &self.stopping, key_removed()).await;
+                }
                 () = attached.replaced.cancelled() => {
                     let failure = Failure::new(ErrorReason::StreamReplaced, "a newer stream of this runtime took this one's place");
                     return last(&directives, &self.stopping, failure).await;

@@ -111,12 +111,13 @@ impl Service {
             order.push(id);
         }
         let runtimes = Arc::new(Runtimes::default());
-        let dispatcher = Dispatcher::new(Arc::clone(&registry), parts.tasks.clone());
+        let dispatcher =
+            Dispatcher::new(Arc::clone(&registry), Arc::clone(&runs), Arc::clone(&bus), parts.tasks.clone());
         let runtime_api = RuntimeApi {
             runtimes: Arc::clone(&runtimes),
             registry,
             dispatcher,
-            turns: Arc::new(Turns::default()),
+            turns: Arc::new(Turns::new(parts.tasks.clone())),
             bus,
             runs,
             changes,

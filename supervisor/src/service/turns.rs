@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1 as types;
 use outrigger_proto::types::v1::ErrorReason;
+use tokio_util::task::TaskTracker;
 
 use super::dispatch::{Dispatcher, Outcome};
 use super::invocation;
 use super::results::{RetryBudgets, Settled, Turn, join};
+use super::runs::Run;
 use super::runtimes::Runtime;
 use super::status::Failure;
 use crate::domain::hook::Hook;
@@ -18,9 +20,9 @@ use crate::domain::json;
 const MAX_HEARTBEAT: usize = 128;
 
 /// What is kept between the calls of a turn.
-#[derive(Default)]
 pub(crate) struct Turns {
-    budgets: Mutex<RetryBudgets>,
+    budgets: Arc<Mutex<RetryBudgets>>,
+    tasks: TaskTracker,
 }
 
 /// The texts that hooks add to a prompt.
@@ -41,6 +43,10 @@ impl Texts {
 }
 
 impl Turns {
+    pub(crate) fn new(tasks: TaskTracker) -> Self {
+        Self { budgets: Arc::default(), tasks }
+    }
+
     /// Prepares a turn: asks `agent_turn_prepare`, for a heartbeat its own hook, too, and folds what they add.
     pub(crate) async fn prepare(
         &self,
@@ -79,10 +85,11 @@ impl Turns {
             ..Default::default()
         };
         // Both are checked before anybody is asked.
-        let mut call = invocation::check(Box::new(prepare), Hook::AgentTurnPrepare, runtime).await?;
+        let runs = &dispatcher.runs;
+        let mut call = invocation::check(Box::new(prepare), Hook::AgentTurnPrepare, runtime, runs).await?;
         let heartbeat = match heartbeat {
             Some(heartbeat) => {
-                Some(invocation::check(Box::new(heartbeat), Hook::HeartbeatPromptContribution, runtime).await?)
+                Some(invocation::check(Box::new(heartbeat), Hook::HeartbeatPromptContribution, runtime, runs).await?)
             }
             None => None,
         };
@@ -90,9 +97,9 @@ impl Turns {
             .map_err(|error| Failure::field("event_json", error.to_string()))?;
         call.conversation = true;
         let mut texts = Texts::default();
-        texts.add(dispatcher.dispatch(call).await);
+        texts.add(dispatcher.call(call).await?);
         if let Some(heartbeat) = heartbeat {
-            texts.add(dispatcher.dispatch(heartbeat).await);
+            texts.add(dispatcher.call(heartbeat).await?);
         }
         Ok(wire::PrepareTurnResponse {
             prepend_context: texts.prepend,
@@ -131,19 +138,31 @@ impl Turns {
             trace: request.trace,
             ..Default::default()
         };
-        let call = invocation::check(Box::new(finalize), Hook::BeforeAgentFinalize, runtime).await?;
+        let call = invocation::check(Box::new(finalize), Hook::BeforeAgentFinalize, runtime, &dispatcher.runs).await?;
         if let Some(earlier) = self.lock().earlier(&turn) {
             return Ok(told(earlier, dispatcher.epoch()));
         }
-        let outcome = dispatcher.dispatch(call).await;
+        let run = call.run.clone();
+        let outcome = dispatcher.call(call).await?;
+        if let Some(run) = run
+            && !self.lock().knows(&turn)
+        {
+            self.forget_with(run);
+        }
         let (proposal, plugins) = outcome.finalize.map_or((None, Vec::new()), |(proposal, of)| (Some(proposal), of));
         let plugin = |position: usize| plugins.get(position).cloned().unwrap_or_default();
         Ok(told(self.lock().settle(&turn, proposal, plugin), outcome.epoch))
     }
 
-    /// Forgets what belonged to a run.
-    pub(crate) fn end_run(&self, runtime_id: &str, run_id: &str) {
-        self.lock().end_run(runtime_id, run_id);
+    /// Forgets what belongs to a run once it ends.
+    fn forget_with(&self, run: Arc<Run>) {
+        let budgets = Arc::downgrade(&self.budgets);
+        self.tasks.spawn(async move {
+            run.ended.cancelled().await;
+            if let Some(budgets) = budgets.upgrade() {
+                budgets.lock().unwrap_or_else(PoisonError::into_inner).end_run(&run.runtime_id, &run.id);
+            }
+        });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, RetryBudgets> {

@@ -58,8 +58,8 @@ impl Asking {
 }
 
 impl Call {
-    /// Asks one handler about this event. Cancel safe: a dropped future cancels the invocation.
-    pub(super) async fn ask(&self, one: &Asked, event: Bytes, recheck: bool) -> Asking {
+    /// Asks one handler about this event; `after` is the newest agent event published before. Cancel safe: a dropped future cancels the invocation.
+    pub(super) async fn ask(&self, one: &Asked, event: Bytes, after: u64, recheck: bool) -> Asking {
         let started = Instant::now();
         let absent = Asking::absent;
         let Some(pass) = one.counts.admit(started) else {
@@ -75,7 +75,7 @@ impl Call {
         for _ in 0..PASSES {
             let deadline = started + session.registration.handlers[index].timeout;
             let deadline = self.deadline.map_or(deadline, |own| own.min(deadline));
-            let invocation = self.invocation(&session, index, &event, recheck);
+            let invocation = self.invocation(&session, index, &event, after, recheck);
             match session.invoke(Ask::new(index, started, deadline, invocation)).await {
                 Err(InvokeError::NotServing) => {
                     // Nothing was sent. Another generation may serve by now.
@@ -120,7 +120,14 @@ impl Call {
         }
     }
 
-    fn invocation(&self, session: &Session, index: usize, event_json: &Bytes, recheck: bool) -> wire::Invocation {
+    fn invocation(
+        &self,
+        session: &Session,
+        index: usize,
+        event_json: &Bytes,
+        after: u64,
+        recheck: bool,
+    ) -> wire::Invocation {
         let asked = &self.asked;
         let handler = &session.registration.handlers[index];
         let context_json = if handler.conversation || !self.conversation || asked.context_json.is_empty() {
@@ -149,6 +156,7 @@ impl Call {
             run: asked.run.as_ref().map(|run| session.handles.run(&self.runtime_id, run)),
             trace: asked.trace.clone(),
             canary: self.canary,
+            event_seq: after,
             call: Some(handler.call(call)),
             ..Default::default()
         }

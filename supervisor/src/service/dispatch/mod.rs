@@ -27,9 +27,12 @@ use self::observe::Observers;
 use self::round::{Round, Stop};
 use super::approvals::Approvals;
 use super::decisions::{Decisions, Subject, digest};
-use super::invocation::{MAX_PAYLOAD, SCAN_HERE};
+use super::events::Bus;
+use super::invocation::{MAX_PAYLOAD, SCAN_HERE, run_ended};
 use super::registry::{Registry, Snapshot};
 use super::results::{self, Merged};
+use super::runs::{Run, Runs};
+use super::status::Failure;
 use crate::domain::hook::{Hook, Kind};
 use crate::domain::json;
 
@@ -46,6 +49,8 @@ pub(crate) struct Call {
     pub(crate) canary: bool,
     /// Event or context have members that only readers of the conversation may see.
     pub(crate) conversation: bool,
+    /// The run it belongs to.
+    pub(crate) run: Option<Arc<Run>>,
 }
 
 /// Whether to go on.
@@ -101,19 +106,38 @@ pub(crate) struct Dispatcher {
     registry: Arc<Registry>,
     pub(crate) decisions: Arc<Decisions>,
     pub(crate) approvals: Arc<Approvals>,
+    /// Runs that calls belong to.
+    pub(crate) runs: Arc<Runs>,
+    bus: Arc<Bus>,
     observers: Observers,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(registry: Arc<Registry>, tasks: TaskTracker) -> Arc<Self> {
+    pub(crate) fn new(registry: Arc<Registry>, runs: Arc<Runs>, bus: Arc<Bus>, tasks: TaskTracker) -> Arc<Self> {
         let decisions = Arc::new(Decisions::new());
         let approvals = Approvals::new(Arc::clone(&decisions), tasks.clone());
-        Arc::new(Self { registry, decisions, approvals, observers: Observers::new(tasks) })
+        Arc::new(Self { registry, decisions, approvals, runs, bus, observers: Observers::new(tasks) })
     }
 
     /// The contribution epoch now.
     pub(crate) fn epoch(&self) -> u64 {
         self.registry.snapshot().epoch
+    }
+
+    /// Dispatches one call, for as long as its run lives. Cancel safe, as [`Self::dispatch`].
+    ///
+    /// # Errors
+    /// The run ended first.
+    pub(crate) async fn call(&self, call: Call) -> Result<Outcome, Failure> {
+        // Observers may be told of what ended it.
+        let Some(run) = call.run.clone().filter(|_| call.hook.row().kind != Kind::Observe) else {
+            return Ok(self.dispatch(call).await);
+        };
+        tokio::select! {
+            biased;
+            outcome = self.dispatch(call) => Ok(outcome),
+            () = run.ended.cancelled() => Err(run_ended(&run.id)),
+        }
     }
 
     /// Dispatches one call. Cancel safe: a dropped future cancels what is in flight, but for observers that nobody waits
@@ -124,7 +148,7 @@ impl Dispatcher {
         if call.hook.row().kind == Kind::Observe {
             return self.observe(call, snapshot).await;
         }
-        let mut round = Round::new(&call, &snapshot);
+        let mut round = Round::new(&call, &snapshot, self.bus.last_seq());
         let stopped = match round.run().await {
             Ok(()) => self.settle(&mut round).await,
             Err(stop) => Err(stop),
@@ -146,9 +170,9 @@ impl Dispatcher {
     async fn observe(&self, call: Call, snapshot: Arc<Snapshot>) -> Outcome {
         let mut outcome = Outcome::new(Verdict::GoOn, snapshot.epoch);
         if call.asked.wait_for_observers {
-            outcome.handlers = observe::all(&call, &snapshot).await;
+            outcome.handlers = observe::all(&call, &snapshot, self.bus.last_seq()).await;
         } else {
-            self.observers.start(call, snapshot);
+            self.observers.start(call, snapshot, self.bus.last_seq());
         }
         outcome
     }

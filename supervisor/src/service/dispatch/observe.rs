@@ -36,7 +36,7 @@ impl Observers {
     }
 
     /// Asks the observers of a call, some time.
-    pub(super) fn start(&self, call: Call, snapshot: Arc<Snapshot>) {
+    pub(super) fn start(&self, call: Call, snapshot: Arc<Snapshot>, after: u64) {
         let Some(table) = snapshot.table(call.hook).filter(|table| table.asked.iter().any(|one| one.wants(&call)))
         else {
             return;
@@ -51,18 +51,18 @@ impl Observers {
         self.tasks.spawn(async move {
             // Never closed.
             let _running = running.acquire().await;
-            all(&call, &snapshot).await;
+            all(&call, &snapshot, after).await;
             drop(taken);
         });
     }
 }
 
 /// Asks everybody at once; how each fared, in order.
-pub(super) async fn all(call: &Call, snapshot: &Snapshot) -> Vec<types::HandlerReport> {
+pub(super) async fn all(call: &Call, snapshot: &Snapshot, after: u64) -> Vec<types::HandlerReport> {
     let Some(table) = snapshot.table(call.hook) else { return Vec::new() };
     let asked = table.asked.iter().filter(|one| one.wants(call)).enumerate();
     let mut asks: FuturesUnordered<_> =
-        asked.map(|(at, one)| async move { (at, one, observe(call, one).await) }).collect();
+        asked.map(|(at, one)| async move { (at, one, observe(call, one, after).await) }).collect();
     let mut reports = Vec::new();
     while let Some((at, one, asking)) = asks.next().await {
         if call.asked.report_handlers {
@@ -73,8 +73,8 @@ pub(super) async fn all(call: &Call, snapshot: &Snapshot) -> Vec<types::HandlerR
     reports.into_iter().map(|(_, report)| report).collect()
 }
 
-async fn observe(call: &Call, one: &Asked) -> Asking {
-    let asking = call.ask(one, call.asked.event_json.clone(), false).await;
+async fn observe(call: &Call, one: &Asked, after: u64) -> Asking {
+    let asking = call.ask(one, call.asked.event_json.clone(), after, false).await;
     one.note(&asking);
     asking
 }

@@ -42,6 +42,8 @@ struct Told {
 pub(super) struct Round<'a> {
     pub(super) call: &'a Call,
     snapshot: &'a Snapshot,
+    /// The newest agent event published before.
+    after: u64,
     merge: Merge,
     /// Handlers that gave an answer other than "no opinion".
     told: BTreeMap<usize, Told>,
@@ -54,10 +56,11 @@ pub(super) struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    pub(super) fn new(call: &'a Call, snapshot: &'a Snapshot) -> Self {
+    pub(super) fn new(call: &'a Call, snapshot: &'a Snapshot, after: u64) -> Self {
         Self {
             call,
             snapshot,
+            after,
             merge: Merge::new(call.hook, call.asked.event_json.clone(), most(call)),
             told: BTreeMap::new(),
             allowed: Vec::new(),
@@ -106,7 +109,7 @@ impl<'a> Round<'a> {
                 None => {
                     let event = self.event(position - 1);
                     let asking = match event {
-                        Ok(event) => self.call.ask(one, event, false).await,
+                        Ok(event) => self.call.ask(one, event, self.after, false).await,
                         Err(why) => Asking::absent(why),
                     };
                     self.take(position - 1, one, asking)?
@@ -152,13 +155,13 @@ impl<'a> Round<'a> {
         for position in &together {
             events.push((*position, self.event(*position)));
         }
-        let call = self.call;
+        let (call, after) = (self.call, self.after);
         let mut asks: FuturesUnordered<_> = events
             .into_iter()
             .filter_map(|(position, event)| Some((position, table.asked.get(position)?, event)))
             .map(|(position, one, event)| async move {
                 let asking = match event {
-                    Ok(event) => call.ask(one, event, false).await,
+                    Ok(event) => call.ask(one, event, after, false).await,
                     Err(why) => Asking::absent(why),
                 };
                 (position, one, asking)
@@ -295,7 +298,7 @@ impl<'a> Round<'a> {
                 continue;
             }
             self.rechecked += 1;
-            let asking = self.call.ask(one, event.clone(), true).await;
+            let asking = self.call.ask(one, event.clone(), self.after, true).await;
             one.note(&asking);
             let blocks = asking.fared == Fared::Deny || self.blocks(one, asking.fared);
             if blocks || self.call.asked.report_handlers {

@@ -188,6 +188,12 @@ impl RetryBudgets {
         }
     }
 
+    /// Whether something is kept of a run.
+    pub(crate) fn knows(&self, turn: &Turn<'_>) -> bool {
+        let run = turn.run();
+        self.answers.any((Arc::clone(&run), 0)..=(run, u32::MAX))
+    }
+
     /// Frees what belongs to a run that has ended, and nothing of another.
     pub(crate) fn end_run(&mut self, runtime_id: &str, run_id: &str) {
         let run: Run = Arc::new((runtime_id.to_owned(), run_id.to_owned()));

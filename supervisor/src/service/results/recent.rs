@@ -52,6 +52,11 @@ impl<K: Ord + Clone, V> Recent<K, V> {
         self.entries.remove(&key).map(|(_, value)| value)
     }
 
+    /// Whether something lies between two keys, both included.
+    pub(super) fn any(&self, keys: RangeInclusive<K>) -> bool {
+        self.entries.range(keys).next().is_some()
+    }
+
     /// Removes what lies between two keys, both included.
     pub(super) fn remove(&mut self, keys: RangeInclusive<K>) -> Vec<V> {
         let found: Vec<K> = self.entries.range(keys).map(|(key, _)| key.clone()).collect();

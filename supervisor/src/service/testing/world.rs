@@ -185,5 +185,6 @@ pub(crate) fn before_tool_call(tool: &str, params: &str) -> Call {
         deadline: None,
         canary: false,
         conversation: false,
+        run: None,
     }
 }

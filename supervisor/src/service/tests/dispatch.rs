@@ -18,8 +18,10 @@ use crate::domain::rights::Tier;
 use crate::domain::spec::{HookSetting, PluginSpec};
 use crate::service::conversation::outbox;
 use crate::service::dispatch::{Dispatcher, Outcome, Verdict};
+use crate::service::events::Bus;
 use crate::service::registration;
 use crate::service::registry::{Part, Registry};
+use crate::service::runs::Runs;
 use crate::service::session::Session;
 use crate::service::testing::{
     allow, before_tool_call, block, failed, guard, hook, params, register, settings, spec, within,
@@ -79,7 +81,9 @@ type Table = fn(&str, &serde_json::Value, bool) -> Option<Answer>;
 impl Desk {
     fn new() -> Self {
         let registry = Registry::new();
-        let dispatcher = Dispatcher::new(Arc::clone(&registry), TaskTracker::new());
+        let (bus, tasks) = (Bus::new(1), TaskTracker::new());
+        let runs = Runs::new(Arc::clone(&bus), tasks.clone());
+        let dispatcher = Dispatcher::new(Arc::clone(&registry), runs, bus, tasks);
         Self { registry, dispatcher, views: BTreeMap::new(), asked: Arc::default() }
     }
 
