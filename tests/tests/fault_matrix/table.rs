@@ -97,9 +97,9 @@ pub(crate) fn of(fault: &str, phase: Phase) -> Expect {
         // The whole registration is too long, so its guard is not served.
         ("oversized-json", Starting) => Expect { call: Stopped(Fared::Absent), end: Serves(Stopped(Fared::Absent)) },
         // Its answer asks for an approval, which nobody can give yet: a no, whatever is in it.
-        ("oversized-json", Hook) => Expect { call: Stopped(Fared::Deny), end: Serves(Stopped(Fared::Deny)) },
-        ("oversized-json", Draining) => Expect { call: Stopped(Fared::Deny), end: ORDERLY },
-        ("too-deep-json" | "duplicate-key-json" | "non-utf8-json", Hook | Draining) => invalid(phase),
+        ("oversized-json" | "too-deep-json" | "duplicate-key-json" | "non-utf8-json", Hook | Draining) => {
+            invalid(phase)
+        }
         // Beside the answer, from a task of its own.
         ("flood-frames", Hook) => Expect { call: Either, end: Fails("protocol-violation") },
         ("flood-frames", Draining) => Expect { call: Either, end: SOMEHOW },
