@@ -17,7 +17,6 @@ use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use outrigger_proto::plugin::v1::host_service_server::HostServiceServer;
-use outrigger_proto::plugin::v1::plugin_service_server::PluginServiceServer;
 use outrigger_proto::types::v1::ErrorReason;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -26,6 +25,7 @@ use tonic::body::Body;
 use tonic::server::Grpc;
 use tower::Service as _;
 
+use super::bounded::SessionCodec;
 use super::conversation::{End, LINGER, MAX_HOST_MESSAGE, MAX_SESSION_MESSAGE};
 use super::events::FrameCodec;
 use super::launch_state::{ConnectionState, LaunchState};
@@ -162,7 +162,7 @@ pub(crate) async fn serve(launch: Arc<LaunchState>, connection: Connection, task
 struct Calls {
     launch: Arc<LaunchState>,
     state: Arc<ConnectionState>,
-    plugin: PluginServiceServer<SessionServer>,
+    session: SessionServer,
     host: HostServiceServer<HostCalls>,
 }
 
@@ -173,7 +173,7 @@ impl Calls {
         Self {
             launch: Arc::clone(launch),
             state: Arc::clone(state),
-            plugin: PluginServiceServer::new(session).max_decoding_message_size(MAX_SESSION_MESSAGE),
+            session,
             host: HostServiceServer::new(host).max_decoding_message_size(MAX_HOST_MESSAGE),
         }
     }
@@ -220,9 +220,12 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
                 Ok(call.server_streaming(events, request).await)
             });
         }
-        if path.starts_with("/outrigger.plugin.v1.PluginService/") {
-            let mut plugin = self.plugin.clone();
-            return Box::pin(async move { plugin.call(request).await });
+        if path == SESSION_PATH {
+            let session = self.session.clone();
+            return Box::pin(async move {
+                let mut call = Grpc::new(SessionCodec).max_decoding_message_size(MAX_SESSION_MESSAGE);
+                Ok(call.streaming(session, request).await)
+            });
         }
         if path.starts_with("/outrigger.plugin.v1.HostService/") {
             let mut host = self.host.clone();

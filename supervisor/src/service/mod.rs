@@ -6,6 +6,7 @@ mod actor;
 mod admin_service;
 mod admin_views;
 mod approvals;
+mod bounded;
 mod breaker;
 mod canary;
 mod connections;

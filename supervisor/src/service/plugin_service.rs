@@ -4,14 +4,14 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::future::BoxFuture;
 use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::plugin::v1::host_service_server::HostService;
-use outrigger_proto::plugin::v1::plugin_service_server::PluginService;
 use outrigger_proto::types::v1::ErrorReason;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::codegen::BoxStream;
-use tonic::server::ServerStreamingService;
+use tonic::server::{ServerStreamingService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::conversation::{self, converse};
@@ -26,7 +26,9 @@ const MAX_RECORDS: usize = 256;
 /// Bytes of a record's fields.
 const MAX_FIELDS: usize = 16_384;
 
-/// `PluginService` on one connection.
+/// `PluginService.Session` on one connection: apart from the rest of its service, as its messages are counted before they
+/// are read.
+#[derive(Clone)]
 pub(crate) struct SessionServer {
     launch: Arc<LaunchState>,
     connection: Arc<ConnectionState>,
@@ -39,8 +41,7 @@ impl SessionServer {
     }
 }
 
-#[tonic::async_trait]
-impl PluginService for SessionServer {
+impl SessionServer {
     async fn session(
         &self,
         request: Request<Streaming<wire::SessionRequest>>,
@@ -50,6 +51,17 @@ impl PluginService for SessionServer {
         let (launch, connection) = (Arc::clone(&self.launch), Arc::clone(&self.connection));
         self.tasks.spawn(converse(launch, connection, request.into_inner(), out));
         Ok(Response::new(Box::pin(ReceiverStream::new(outbound))))
+    }
+}
+
+impl StreamingService<wire::SessionRequest> for SessionServer {
+    type Response = wire::SessionResponse;
+    type ResponseStream = BoxStream<wire::SessionResponse>;
+    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<wire::SessionRequest>>) -> Self::Future {
+        let server = self.clone();
+        Box::pin(async move { server.session(request).await })
     }
 }
 

@@ -299,14 +299,17 @@ async fn one_refused_item_that_must_be_accepted_ends_the_launch() {
 #[tokio::test(start_paused = true)]
 async fn more_items_than_anybody_has_a_use_for_are_refused_as_a_whole() {
     within(async {
-        let mut bench = Bench::new();
-        let (mut talk, _) = bench.plugin.welcomed().await;
-        let subscriptions = vec![wire::SubscriptionRegistration::default(); 100_000];
-        let status =
-            talk.register(wire::Register { subscriptions, ..Default::default() }).await.expect_err("it is refused");
-        assert_eq!(reason(&status), "REGISTRATION_REFUSED");
-        bench.ended().await;
-        bench.over().await;
+        // So many that they have no verdicts, and so many that they are not even read.
+        for (items, wanted) in [(60_000, "REGISTRATION_REFUSED"), (100_000, "PROTOCOL_VIOLATION")] {
+            let mut bench = Bench::new();
+            let (mut talk, _) = bench.plugin.welcomed().await;
+            let subscriptions = vec![wire::SubscriptionRegistration::default(); items];
+            let status =
+                talk.register(wire::Register { subscriptions, ..Default::default() }).await.expect_err("it is refused");
+            assert_eq!(reason(&status), wanted);
+            bench.ended().await;
+            bench.over().await;
+        }
     })
     .await;
 }
