@@ -253,23 +253,26 @@ pub struct CallArgs {
     /// The plugin
     #[arg(value_name = "PLUGIN", value_parser = parse_plugin)]
     pub plugin: String,
-    /// The hook, for instance before_tool_call
-    #[arg(value_parser = parse_hook)]
-    pub hook: Hook,
+    /// The hook, for instance before_tool_call; none: the tool of --tool is run, past the gate
+    #[arg(value_parser = parse_hook, required_unless_present = "tool", requires = "event")]
+    pub hook: Option<Hook>,
     /// The event: a JSON object, @FILE or - for standard input
-    #[arg(long, value_name = "JSON")]
-    pub event: String,
+    #[arg(long, value_name = "JSON", requires = "hook")]
+    pub event: Option<String>,
+    /// The arguments of a tool that is run: as the event; none: {}
+    #[arg(long, value_name = "JSON", conflicts_with = "hook")]
+    pub args: Option<String>,
     /// The context: as the event
     #[arg(long, value_name = "JSON")]
     pub context: Option<String>,
-    /// The tool, for tool hooks
+    /// The tool: for tool hooks, or the one to run
     #[arg(long, value_name = "NAME")]
     pub tool: Option<String>,
     /// The handler; none: the plugin's first of the hook
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", requires = "hook")]
     pub handler: Option<String>,
     /// Mark the call a canary: the plugin is to do nothing but answer
-    #[arg(long)]
+    #[arg(long, requires = "hook")]
     pub canary: bool,
 }
 

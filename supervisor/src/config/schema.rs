@@ -28,6 +28,7 @@ pub struct Schema {
     validator: Validator,
     /// Most visits that one place of a value can get.
     visits: u64,
+    patterns: usize,
 }
 
 impl fmt::Debug for Schema {
@@ -95,18 +96,24 @@ impl Schema {
         if !schema.is_object() && !schema.is_boolean() {
             return Err(SchemaError::Refused("it is neither an object nor a boolean".to_owned()));
         }
-        let visits = schema_cost::check(&schema).map_err(|error| refused(&error))?;
-        let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
+        let schema_cost::Cost { visits, patterns } = schema_cost::check(&schema).map_err(|error| refused(&error))?;
+        let options = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
         let validator = jsonschema::options()
             .with_retriever(NoRetrieval)
-            .with_pattern_options(patterns)
+            .with_pattern_options(options)
             .should_validate_formats(true)
             .build(&schema)
             .map_err(|error| SchemaError::Invalid {
                 place: error.instance_path().to_string(),
                 message: shorten(&printable(&error.to_string())),
             })?;
-        Ok(Self { validator, visits })
+        Ok(Self { validator, visits, patterns })
+    }
+
+    /// Different regular expressions in it: each keeps up to 256 KiB.
+    #[must_use]
+    pub fn patterns(&self) -> usize {
+        self.patterns
     }
 
     /// Whether a value satisfies the schema. Takes time in proportion to the value's size, for a hostile schema up to

@@ -76,9 +76,17 @@ pub(super) enum CostError {
     Visits,
 }
 
-/// Refuses a schema that can be too costly; tells how many visits one place of a value can get. Its own depth is
-/// bounded: it was parsed by serde_json.
-pub(super) fn check(root: &Value) -> Result<u64, CostError> {
+/// What a schema can cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// Most visits that one place of a value can get.
+    pub(super) visits: u64,
+    /// Different regular expressions.
+    pub(super) patterns: usize,
+}
+
+/// Refuses a schema that can be too costly; tells what it costs. Its own depth is bounded: it was parsed by serde_json.
+pub(super) fn check(root: &Value) -> Result<Cost, CostError> {
     if let Some(dialect) = root.get("$schema") {
         let known = dialect.as_str().is_some_and(|uri| DIALECTS.contains(&dialect_name(uri)));
         if !known {
@@ -87,12 +95,13 @@ pub(super) fn check(root: &Value) -> Result<u64, CostError> {
     }
     let mut patterns = BTreeSet::new();
     refuse_identifiers(root, true, &mut patterns)?;
-    if patterns.len() > MOST_PATTERNS {
+    let patterns = patterns.len();
+    if patterns > MOST_PATTERNS {
         return Err(CostError::Patterns);
     }
     let mut graph = Graph { root, places: HashMap::new(), nodes: Vec::new(), references: Vec::new() };
     graph.build()?;
-    graph.count_visits()
+    Ok(Cost { visits: graph.count_visits()?, patterns })
 }
 
 fn dialect_name(uri: &str) -> &str {

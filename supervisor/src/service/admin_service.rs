@@ -22,6 +22,7 @@ use super::events::{Follow, WatchFilter};
 use super::log::Line;
 use super::session::Ask;
 use super::status::Failure;
+use super::tools::Tools;
 use super::wire::{duration, timestamp, to_duration};
 use super::{admin_views as views, canary};
 use crate::domain::hook::Hook;
@@ -45,6 +46,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct AdminApi {
     pub(crate) core: Arc<Core>,
+    pub(crate) tools: Arc<Tools>,
 }
 
 impl AdminApi {
@@ -377,7 +379,7 @@ impl AdminService for AdminApi {
         }
         let absent = || {
             let why = dispatch::why_absent(&plugin.view);
-            super::core::absent(plugin, format!("`{}` {why}", request.plugin_id))
+            super::core::absent(&plugin.view, format!("`{}` {why}", request.plugin_id))
         };
         let session = plugin.view.serving().ok_or_else(absent)?;
         let handlers = &session.registration.handlers;
@@ -420,6 +422,16 @@ impl AdminService for AdminApi {
         let asking = dispatch::outcome(answer, &session, index, started).await;
         let report = report(plugin, &session.registration.handlers[index].id, &asking);
         Ok(Response::new(wire::InvokePluginHookResponse { result, report: Some(report) }))
+    }
+
+    async fn invoke_plugin_tool(
+        &self,
+        request: Request<wire::InvokePluginToolRequest>,
+    ) -> Result<Response<BoxStream<wire::InvokePluginToolResponse>>, Status> {
+        let request = request.into_inner();
+        self.core.plugin(&request.plugin_id)?;
+        let messages = self.tools.try_out(request).await?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
     async fn check_guards(

@@ -139,8 +139,15 @@ async fn open(
         Some(wire::session_request::Control::Fatal(fatal)) => return Err(Opening::Ended(fatal_end(&fatal))),
         _ => return Err(Opening::Ended(End::Violation("sent something else than register after welcome".to_owned()))),
     };
-    let registration = registration::check(&register, &launch.spec)
-        .map_err(|registration::Refused(verdict)| Opening::Ended(End::Refused(verdict)))?;
+    let checked = if register.tools.is_empty() {
+        registration::check(&register, &launch.spec)
+    } else {
+        // Compiling schemas takes milliseconds, which every other plugin would have to wait.
+        let spec = Arc::clone(&launch.spec);
+        let check = tokio::task::spawn_blocking(move || registration::check(&register, &spec));
+        check.await.map_err(|_| Opening::Ended(End::Closed))?
+    };
+    let registration = checked.map_err(|registration::Refused(verdict)| Opening::Ended(End::Refused(verdict)))?;
     let registered = wire::Registered {
         verdicts: registration.verdicts.clone(),
         unserved_guards: registration.unserved.iter().map(super::wire::guard).collect(),
@@ -234,9 +241,11 @@ fn handle(launch: &LaunchState, session: &Session, message: wire::SessionRequest
             message.progress.len()
         )));
     }
-    for progress in &message.progress {
-        let why = "progress belongs to calls of served tools only".to_owned();
-        session.notice(wire::NoticeKind::FieldIgnored, progress.invocation_id, "", why);
+    for progress in message.progress {
+        let id = progress.invocation_id;
+        if let Err(why) = session.progress(progress) {
+            session.notice(wire::NoticeKind::FieldIgnored, id, "", why.to_owned());
+        }
     }
     for result in message.results {
         let id = result.invocation_id;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::actor::{Plugin, Request, Shared};
 use super::runtimes::Runtimes;
 use super::status::Failure;
-use super::view::state_name;
+use super::view::{View, state_name};
 use crate::domain::guard::{Guard, OnAbsent};
 use crate::domain::ids::{Generation, PluginId};
 use crate::domain::keys::Keys;
@@ -225,7 +225,7 @@ fn refused(plugin: &Plugin, refusal: Refusal) -> Failure {
 fn failure(plugin: &Plugin) -> Failure {
     let details = plugin.details();
     let id = plugin.view.id.as_str();
-    let mut failure = absent(plugin, format!("`{id}` failed: {}", details.last_failure));
+    let mut failure = absent(&plugin.view, format!("`{id}` failed: {}", details.last_failure));
     if let Some(last) = details.failures.last() {
         for (key, value) in
             [("phase", &last.phase), ("exit", &last.exit)].into_iter().filter(|(_, value)| !value.is_empty())
@@ -237,10 +237,10 @@ fn failure(plugin: &Plugin) -> Failure {
 }
 
 /// A plugin that does not serve, with its state and, unless it is quarantined, when to try again.
-pub(crate) fn absent(plugin: &Plugin, message: String) -> Failure {
-    let status = plugin.view.status();
+pub(crate) fn absent(view: &View, message: String) -> Failure {
+    let status = view.status();
     let failure = Failure::new(ErrorReason::PluginAbsent, message)
-        .meta("plugin_id", plugin.view.id.as_str())
+        .meta("plugin_id", view.id.as_str())
         .meta("state", state_name(status.state));
     match (status.state, status.next_start) {
         (PluginState::Quarantined | PluginState::Stopped, _) => failure,

@@ -10,6 +10,9 @@ const KEPT: usize = 4096;
 /// Random bytes of a handle.
 const BYTES: usize = 16;
 
+/// A runtime, and the key of a session or the id of a run of it.
+type Named = (Arc<str>, Arc<str>);
+
 /// The handles of one generation.
 pub(crate) struct Handles {
     sessions: Mutex<Table>,
@@ -20,8 +23,10 @@ pub(crate) struct Handles {
 struct Table {
     /// By runtime, then by key or run.
     handles: HashMap<Arc<str>, HashMap<Arc<str>, Arc<str>>>,
+    /// What each handle stands for: runtime, then key or run.
+    names: HashMap<Arc<str>, Named>,
     /// What is in it, oldest first.
-    order: VecDeque<(Arc<str>, Arc<str>)>,
+    order: VecDeque<Named>,
 }
 
 impl Table {
@@ -32,7 +37,8 @@ impl Table {
             let runtime: Arc<str> =
                 self.handles.get_key_value(runtime).map_or_else(|| runtime.into(), |(id, _)| Arc::clone(id));
             let name: Arc<str> = name.into();
-            let handle = super::entropy::hex::<BYTES>().into();
+            let handle: Arc<str> = super::entropy::hex::<BYTES>().into();
+            self.names.insert(Arc::clone(&handle), (Arc::clone(&runtime), Arc::clone(&name)));
             self.handles.entry(Arc::clone(&runtime)).or_default().insert(Arc::clone(&name), handle);
             self.order.push_back((runtime, name));
         }
@@ -48,7 +54,9 @@ impl Table {
             && let Some((runtime, name)) = self.order.pop_front()
             && let Some(names) = self.handles.get_mut(&runtime)
         {
-            names.remove(&name);
+            if let Some(handle) = names.remove(&name) {
+                self.names.remove(&handle);
+            }
             if names.is_empty() {
                 self.handles.remove(&runtime);
             }
@@ -78,6 +86,21 @@ impl Handles {
         let mut table = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         RunRef { handle: table.handle(runtime, &run.id).to_owned(), id: run.id.clone() }
     }
+
+    /// Runtime and key of a session by its handle, however that was given.
+    pub(crate) fn session_of(&self, handle: &str) -> Option<(String, String)> {
+        Self::named(&self.sessions, handle)
+    }
+
+    /// Runtime and id of a run by its handle, however that was given.
+    pub(crate) fn run_of(&self, handle: &str) -> Option<(String, String)> {
+        Self::named(&self.runs, handle)
+    }
+
+    fn named(table: &Mutex<Table>, handle: &str) -> Option<(String, String)> {
+        let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.names.get(handle).map(|(runtime, name)| (runtime.to_string(), name.to_string()))
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +119,8 @@ mod tests {
         assert_ne!(first, a.session(&session("l")).handle);
         assert_ne!(first, b.session(&session("k")).handle);
         assert_eq!(first.len(), 2 * BYTES);
+        assert_eq!(a.session_of(&first), Some(("default".to_owned(), "k".to_owned())));
+        assert_eq!((b.session_of(&first), a.run_of(&first)), (None, None));
     }
 
     #[test]
@@ -106,7 +131,7 @@ mod tests {
             handles.session(&session(&number.to_string()));
         }
         let table = handles.sessions.lock().expect("no test panics with it");
-        assert_eq!((table.order.len(), table.handles["default"].len()), (KEPT, KEPT));
+        assert_eq!((table.order.len(), table.handles["default"].len(), table.names.len()), (KEPT, KEPT, KEPT));
         drop(table);
         assert_ne!(first, handles.session(&session("0")).handle);
     }

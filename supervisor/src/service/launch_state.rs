@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::conversation::{self, End, Pulse};
-use super::events::{Bus, Given};
+use super::events::Bus;
 use super::log::LogRing;
 use super::runs::Runs;
 use super::session::Session;
@@ -81,8 +81,6 @@ pub(crate) struct LaunchState {
     pub(crate) logs: Arc<LogRing>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) runs: Arc<Runs>,
-    /// What the handles in its events stand for.
-    pub(crate) given: Given,
     /// Cancelled when every connection of the launch must end.
     pub(crate) closing: CancellationToken,
     /// Host calls in flight.
@@ -129,7 +127,6 @@ impl LaunchState {
             logs: parts.logs,
             bus: parts.bus,
             runs: parts.runs,
-            given: Given::default(),
             closing: CancellationToken::new(),
             host_calls: Arc::new(Semaphore::new(conversation::MAX_HOST_CALLS)),
             strangers: AtomicU32::new(0),

@@ -43,6 +43,7 @@ mod status;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod turns;
 mod view;
 mod watchdog;

@@ -1,5 +1,7 @@
 //! What a plugin offers, checked item by item: a verdict for each, and what of it is served.
 
+mod tools;
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::types::v1 as types;
 use prost::Message as _;
 
+pub(crate) use self::tools::{Served, Tool};
 use super::events::{Class, Subscription};
 use crate::domain::guard::{Guard, Tools};
 use crate::domain::hook::Hook;
@@ -32,8 +35,10 @@ const MAX_IN_FLIGHT: u32 = 64;
 const MAX_TOOLS: usize = 256;
 /// Streams, and agents, one subscription may name.
 const MAX_NAMES: usize = 64;
-/// Bounds of what a handler may wish.
-const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(600);
+/// The least time a handler may wish.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// The most time a handler may wish, but for tools.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// A handler that was accepted.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +92,8 @@ pub(crate) struct Registration {
     pub(crate) serial: bool,
     /// Accepted handlers, in the registration's order.
     pub(crate) handlers: Vec<Handler>,
+    /// Accepted tools, in the registration's order; their places come after those of the handlers.
+    pub(crate) tools: Arc<[Tool]>,
     /// Accepted subscriptions to events, in the registration's order.
     pub(crate) subscriptions: Arc<[Subscription]>,
     /// One verdict for each item.
@@ -105,6 +112,18 @@ impl Registration {
     pub(crate) fn handler(&self, hook: Hook, policy: bool, id: &str) -> Option<usize> {
         let is_it = |handler: &Handler| handler.hook == hook && handler.policy == policy && handler.id == id;
         self.handlers.iter().position(is_it)
+    }
+
+    /// A tool it serves, and its place among all that can be invoked.
+    pub(crate) fn served(&self, tool: &str) -> Option<(usize, &Served)> {
+        let (index, tool) = self.tools.iter().enumerate().find(|(_, known)| known.name == tool)?;
+        Some((self.handlers.len() + index, tool.served.as_ref()?))
+    }
+
+    /// Most calls at once of everything that can be invoked, by place.
+    pub(crate) fn caps(&self) -> Vec<usize> {
+        let tools = self.tools.iter().map(|tool| tool.served.as_ref().map_or(1, |served| served.max_concurrency));
+        self.handlers.iter().map(|handler| handler.max_concurrency).chain(tools).collect()
     }
 }
 
@@ -148,6 +167,7 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
     let mut verdicts = Vec::new();
     let mut handlers: Vec<Handler> = Vec::new();
     let mut subscriptions: Vec<Subscription> = Vec::new();
+    let mut tools = tools::Intake::default();
     let mut ids = HashSet::new();
     for item in items(register) {
         let judged = if too_large {
@@ -178,6 +198,7 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
                         Err(Refusal::new(wire::VerdictReason::Taken, why))
                     }
                 }),
+                Offer::Tool(tool) => tools.check(tool, spec).map(Accepted::Tool),
                 Offer::NotServed => {
                     let why = "this supervisor does not serve items of this kind yet";
                     Err(Refusal::new(wire::VerdictReason::NotServed, why))
@@ -194,6 +215,7 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
                         verdict.timeout = Some(super::wire::duration(handler.timeout));
                         handlers.push(handler);
                     }
+                    Accepted::Tool(timeout) => verdict.timeout = timeout.map(super::wire::duration),
                     Accepted::Subscription(subscription) => subscriptions.push(subscription),
                 }
             }
@@ -218,9 +240,10 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
     for handler in &mut handlers {
         handler.max_concurrency = handler.max_concurrency.min(max_in_flight);
     }
+    let tools = tools.finish(max_in_flight);
     let unserved = unserved(spec, &handlers);
     let subscriptions = subscriptions.into();
-    Ok(Registration { max_in_flight, serial: register.serial, handlers, subscriptions, verdicts, unserved })
+    Ok(Registration { max_in_flight, serial: register.serial, handlers, tools, subscriptions, verdicts, unserved })
 }
 
 /// Guards that count, less the tools that some handler serves.
@@ -251,6 +274,7 @@ struct Item<'a> {
 /// What an item offers, of what this supervisor serves.
 enum Offer<'a> {
     Hook(&'a wire::HookRegistration),
+    Tool(&'a wire::ToolRegistration),
     Subscription(&'a wire::SubscriptionRegistration),
     NotServed,
 }
@@ -258,6 +282,8 @@ enum Offer<'a> {
 /// An item that was accepted.
 enum Accepted {
     Handler(Handler),
+    /// A tool; the time of one call, if it is served.
+    Tool(Option<Duration>),
     Subscription(Subscription),
 }
 
@@ -300,7 +326,7 @@ fn items(register: &wire::Register) -> Vec<Item<'_>> {
         let name = item.spec.as_ref().map(|spec| spec.name.as_str());
         let described = item.metadata.as_ref().map(|metadata| metadata.tool_name.as_str());
         let kind = if item.spec.is_some() { Kind::Tool } else { Kind::ToolMetadata };
-        add(kind, name.or(described).unwrap_or_default(), must(item.options.as_ref()), Offer::NotServed);
+        add(kind, name.or(described).unwrap_or_default(), must(item.options.as_ref()), Offer::Tool(item));
     }
     for item in &register.commands {
         let name = item.command.as_ref().map(|command| command.name.as_str());
@@ -377,23 +403,7 @@ fn check_hook(item: &wire::HookRegistration, policy: bool, spec: &PluginSpec) ->
     if hook.is_guard() {
         check_declared(hook, policy, &tools, spec)?;
     }
-    let options = item.options.clone().unwrap_or_default();
-    let wish = match &options.timeout {
-        None => None,
-        Some(wish) => match super::wire::to_duration(wish) {
-            Some(wish) if TIMEOUTS.contains(&wish) => Some(wish),
-            _ => return Err(Refusal::field("options.timeout", "wants 1 ms to 600 s")),
-        },
-    };
-    if options.max_concurrency > MAX_IN_FLIGHT {
-        return Err(Refusal::field("options.max_concurrency", format!("wants 1 to {MAX_IN_FLIGHT}")));
-    }
-    if !options.state_namespaces.is_empty() {
-        return Err(Refusal {
-            field: "options.state_namespaces",
-            ..Refusal::new(Reason::ReferenceUnknown, "names a namespace of session state, which is not served yet")
-        });
-    }
+    let Options { wish, max_concurrency } = check_options(item.options.as_ref(), LONGEST)?;
     let setting = spec.hooks.get(&hook);
     let timeout = setting.and_then(|setting| setting.timeout).or(spec.timeout).or(wish).unwrap_or(hook.row().timeout);
     Ok(Handler {
@@ -402,8 +412,7 @@ fn check_hook(item: &wire::HookRegistration, policy: bool, spec: &PluginSpec) ->
         tools,
         priority: item.priority,
         timeout,
-        max_concurrency: if options.max_concurrency == 0 { DEFAULT_IN_FLIGHT } else { options.max_concurrency }
-            as usize,
+        max_concurrency,
         wants_messages: item.wants_messages,
         side_effect_free: item.side_effect_free,
         policy,
@@ -413,6 +422,41 @@ fn check_hook(item: &wire::HookRegistration, policy: bool, spec: &PluginSpec) ->
         conversation: conversation.is_ok(),
         pending_approvals: pending_approvals(spec),
     })
+}
+
+/// What the common options ask for.
+struct Options {
+    wish: Option<Duration>,
+    max_concurrency: usize,
+}
+
+/// Checks the common options of something that can be invoked, whose calls may take so long.
+fn check_options(options: Option<&wire::HandlerOptions>, longest: Duration) -> Result<Options, Refusal> {
+    let options = options.cloned().unwrap_or_default();
+    let wish = match &options.timeout {
+        None => None,
+        Some(wish) => match super::wire::to_duration(wish) {
+            Some(wish) if (SHORTEST..=longest).contains(&wish) => Some(wish),
+            _ => {
+                let right = format!("wants 1 ms to {} s", longest.as_secs());
+                return Err(Refusal::field("options.timeout", right));
+            }
+        },
+    };
+    if options.max_concurrency > MAX_IN_FLIGHT {
+        return Err(Refusal::field("options.max_concurrency", format!("wants 1 to {MAX_IN_FLIGHT}")));
+    }
+    if !options.state_namespaces.is_empty() {
+        return Err(Refusal {
+            field: "options.state_namespaces",
+            ..Refusal::new(
+                wire::VerdictReason::ReferenceUnknown,
+                "names a namespace of session state, which is not served yet",
+            )
+        });
+    }
+    let max_concurrency = if options.max_concurrency == 0 { DEFAULT_IN_FLIGHT } else { options.max_concurrency };
+    Ok(Options { wish, max_concurrency: max_concurrency as usize })
 }
 
 /// Filters belong to the hooks that have something to filter by.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use outrigger_proto::types::v1 as types;
 use tokio::sync::watch;
 
-use super::registration::{self, Handler};
+use super::registration::{self, Handler, Tool};
 use super::session::Session;
 use super::view::{Handler as Counts, View};
 use crate::domain::guard::{Guard, OnAbsent, Tools};
@@ -86,6 +86,29 @@ pub(crate) struct Table {
     pub(crate) unserved: Vec<Unserved>,
 }
 
+/// A tool of a plugin: served, or by the last registration while the plugin is away, or described.
+#[derive(Clone)]
+pub(crate) struct Listed {
+    pub(crate) part: Arc<Part>,
+    tools: Arc<[Tool]>,
+    index: usize,
+}
+
+impl Listed {
+    /// The tool as it was registered.
+    pub(crate) fn tool(&self) -> &Tool {
+        &self.tools[self.index]
+    }
+
+    /// Nothing of it has changed for those who list it.
+    fn is_as(&self, other: &Self) -> bool {
+        self.part.view.id == other.part.view.id
+            && self.part.name == other.part.name
+            && self.part.session.is_some() == other.part.session.is_some()
+            && self.tool() == other.tool()
+    }
+}
+
 /// Everything plugins contribute at one moment.
 pub(crate) struct Snapshot {
     /// Contribution epoch: rises when what the runtime has to call changes.
@@ -93,6 +116,10 @@ pub(crate) struct Snapshot {
     tables: BTreeMap<Hook, Table>,
     /// Ids of plugins that serve.
     serving: BTreeSet<String>,
+    /// Tools by plugin and name.
+    pub(crate) tools: Vec<Listed>,
+    /// Rises when the tools change, or whether they can be called.
+    pub(crate) catalogue: u64,
     /// What the runtime is told.
     pub(crate) interests: Vec<types::HookInterest>,
 }
@@ -107,23 +134,47 @@ impl Snapshot {
     pub(crate) fn table(&self, hook: Hook) -> Option<&Table> {
         self.tables.get(&hook)
     }
+
+    /// The tool that a plugin serves by this name, or served when it was last there.
+    pub(crate) fn served_tool(&self, name: &str) -> Option<&Listed> {
+        let serves = |listed: &&Listed| listed.tool().name == name && listed.tool().served.is_some();
+        self.tools.iter().filter(serves).min_by_key(|listed| listed.part.position)
+    }
+
+    /// Whether some plugin wants or guards `before_tool_call` for a tool: it runs only with a decision.
+    pub(crate) fn gates(&self, tool: &str) -> bool {
+        self.table(Hook::BeforeToolCall).is_some_and(|table| {
+            table.asked.iter().any(|asked| asked.handler().tools.matches(tool))
+                || table.unserved.iter().any(|unserved| unserved.tools.matches(tool))
+        })
+    }
+}
+
+#[derive(Default)]
+struct Parts {
+    parts: BTreeMap<PluginId, Arc<Part>>,
+    /// Tools of each plugin, by its last registration.
+    tools: BTreeMap<PluginId, Arc<[Tool]>>,
 }
 
 /// The registry.
 pub(crate) struct Registry {
-    parts: Mutex<BTreeMap<PluginId, Arc<Part>>>,
+    parts: Mutex<Parts>,
     snapshot: ArcSwap<Snapshot>,
     epoch: watch::Sender<u64>,
 }
 
 impl Registry {
     pub(crate) fn new() -> Arc<Self> {
-        let empty = Snapshot { epoch: 1, tables: BTreeMap::new(), serving: BTreeSet::new(), interests: Vec::new() };
-        Arc::new(Self {
-            parts: Mutex::new(BTreeMap::new()),
-            snapshot: ArcSwap::from_pointee(empty),
-            epoch: watch::channel(1).0,
-        })
+        let empty = Snapshot {
+            epoch: 1,
+            tables: BTreeMap::new(),
+            serving: BTreeSet::new(),
+            tools: Vec::new(),
+            catalogue: 1,
+            interests: Vec::new(),
+        };
+        Arc::new(Self { parts: Mutex::default(), snapshot: ArcSwap::from_pointee(empty), epoch: watch::channel(1).0 })
     }
 
     /// The snapshot now.
@@ -140,25 +191,53 @@ impl Registry {
     pub(crate) fn set(&self, part: Part) {
         part.view.serve(part.session.clone());
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.insert(part.view.id.clone(), Arc::new(part));
-        self.rebuild(&parts);
+        if let Some(session) = &part.session {
+            parts.tools.insert(part.view.id.clone(), Arc::clone(&session.registration.tools));
+        }
+        parts.parts.insert(part.view.id.clone(), Arc::new(part));
+        self.rebuild(&parts, false);
     }
 
-    fn rebuild(&self, parts: &BTreeMap<PluginId, Arc<Part>>) {
-        let mut ordered: Vec<Arc<Part>> = parts.values().cloned().collect();
+    /// Tells that a plugin's tools can, or cannot, be called any more; of one without tools nothing is told.
+    pub(crate) fn tools_changed(&self, plugin: &PluginId) {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if parts.tools.get(plugin).is_some_and(|tools| !tools.is_empty()) {
+            self.rebuild(&parts, true);
+        }
+    }
+
+    fn rebuild(&self, parts: &Parts, tools_changed: bool) {
+        let mut ordered: Vec<Arc<Part>> = parts.parts.values().cloned().collect();
         ordered.sort_by_key(|part| part.position);
         let tables = tables(&ordered);
         let interests = interests(&ordered, &tables);
         let before = self.snapshot.load();
-        let changed = before.interests != interests;
+        let tools = listed(parts);
+        let same_tools = !tools_changed
+            && tools.len() == before.tools.len()
+            && tools.iter().zip(&before.tools).all(|(now, before)| now.is_as(before));
+        let catalogue = before.catalogue + u64::from(!same_tools);
+        let changed = before.interests != interests || !same_tools;
         let epoch = before.epoch + u64::from(changed);
         let serving =
             ordered.iter().filter(|part| part.session.is_some()).map(|part| part.view.id.to_string()).collect();
-        self.snapshot.store(Arc::new(Snapshot { epoch, tables, serving, interests }));
+        self.snapshot.store(Arc::new(Snapshot { epoch, tables, serving, tools, catalogue, interests }));
         if changed {
             self.epoch.send_replace(epoch);
         }
     }
+}
+
+/// All tools, by plugin and name.
+fn listed(parts: &Parts) -> Vec<Listed> {
+    let mut listed = Vec::new();
+    for (plugin, tools) in &parts.tools {
+        let Some(part) = parts.parts.get(plugin) else { continue };
+        let first = listed.len();
+        listed.extend((0..tools.len()).map(|index| Listed { part: Arc::clone(part), tools: Arc::clone(tools), index }));
+        listed[first..].sort_by(|a, b| a.tool().name.cmp(&b.tool().name));
+    }
+    listed
 }
 
 fn tables(parts: &[Arc<Part>]) -> BTreeMap<Hook, Table> {

@@ -22,6 +22,7 @@ use super::registry::Registry;
 use super::runs::Runs;
 use super::runtimes::{Attached, Runtime, Runtimes};
 use super::status::Failure;
+use super::tools::Tools;
 use super::turns::Turns;
 use crate::domain::hook::Hook;
 use crate::domain::text;
@@ -42,6 +43,7 @@ pub(crate) struct RuntimeApi {
     pub(crate) registry: Arc<Registry>,
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) tools: Arc<Tools>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) runs: Arc<Runs>,
     /// Changes of plugins' states.
@@ -89,7 +91,7 @@ impl RuntimeApi {
             hooks: snapshot.interests.clone(),
             event_streams: if wanted.all { Vec::new() } else { wanted.streams.into_iter().collect() },
             all_streams: wanted.all,
-            ..Default::default()
+            catalogue_epoch: snapshot.catalogue,
         }))
     }
 
@@ -329,6 +331,24 @@ impl RuntimeService for RuntimeApi {
         let runtime = self.runtime(&request)?;
         runtime.check_attached(self.runtime_gone)?;
         Ok(Response::new(self.turns.finalize(&runtime, &self.dispatcher, request.into_inner()).await?))
+    }
+
+    async fn list_tools(
+        &self,
+        request: Request<wire::ListToolsRequest>,
+    ) -> Result<Response<wire::ListToolsResponse>, Status> {
+        self.runtime(&request)?;
+        Ok(Response::new(self.tools.list(request.get_ref())))
+    }
+
+    async fn invoke_tool(
+        &self,
+        request: Request<wire::InvokeToolRequest>,
+    ) -> Result<Response<BoxStream<wire::InvokeToolResponse>>, Status> {
+        let runtime = self.runtime(&request)?;
+        runtime.check_attached(self.runtime_gone)?;
+        let messages = self.tools.invoke(&runtime, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
     async fn publish_events(

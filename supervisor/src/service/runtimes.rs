@@ -112,6 +112,25 @@ impl Runtimes {
         runtimes.iter().filter_map(|runtime| runtime.seen(gone)).collect()
     }
 
+    /// The session an operator names: of the runtime named, else of the only one that announced it.
+    ///
+    /// # Errors
+    /// None or several announced it, or the key is none.
+    pub(crate) fn session(&self, named: &SessionRef) -> Result<SessionRef, Failure> {
+        check_session(&SessionRef { runtime_id: String::new(), ..named.clone() })?;
+        let runtimes: Vec<Arc<Runtime>> = self.lock().values().cloned().collect();
+        let is_named = |runtime: &&Arc<Runtime>| named.runtime_id.is_empty() || *runtime.id == *named.runtime_id;
+        let known = |runtime: &Arc<Runtime>| Some(runtime.lock().sessions.get(&named.key)?.reference.clone());
+        let mut found = runtimes.iter().filter(is_named).filter_map(known);
+        match (found.next(), found.next()) {
+            (Some(session), None) => Ok(session),
+            (Some(_), Some(_)) => {
+                Err(Failure::field("session.runtime_id", "several runtimes have announced the session: name one"))
+            }
+            (None, _) => Err(unknown_session(&named.key)),
+        }
+    }
+
     /// When a runtime's key was last shown.
     pub(crate) fn last_used(&self, id: &str) -> Option<SystemTime> {
         self.lock().get(id).and_then(|runtime| runtime.lock().last_used)
@@ -185,6 +204,15 @@ impl Runtime {
         }
     }
 
+    /// Whether it has announced a session of this key.
+    ///
+    /// # Errors
+    /// The key is none, or it has not.
+    pub(crate) fn check_known(&self, session: &SessionRef) -> Result<(), Failure> {
+        check_session(session)?;
+        if self.lock().sessions.contains_key(&session.key) { Ok(()) } else { Err(unknown_session(&session.key)) }
+    }
+
     /// Announces a session by the first call that names it, and fills in what is known of it and the runtime's id.
     pub(crate) fn announce(&self, session: &mut SessionRef) -> Result<(), Failure> {
         check_session(session)?;
@@ -249,6 +277,11 @@ impl Runtime {
             }
         }
     }
+}
+
+fn unknown_session(key: &str) -> Failure {
+    let why = "no such session was announced: UpsertSession announces one, and so does a hook call that names it";
+    Failure::new(ErrorReason::SessionUnknown, why).meta("session_key", key)
 }
 
 /// It says nothing of the session that is not known.

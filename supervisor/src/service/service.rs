@@ -25,6 +25,7 @@ use super::registry::Registry;
 use super::runs::Runs;
 use super::runtime_service::RuntimeApi;
 use super::runtimes::Runtimes;
+use super::tools::Tools;
 use super::turns::Turns;
 use crate::domain::guard::{Guard, guard_counts};
 use crate::domain::ids::PluginId;
@@ -106,18 +107,27 @@ impl Service {
         for birth in births {
             let id = birth.entry.id().clone();
             let plugin = actor::start(&shared, birth);
-            parts.tasks.spawn(tell_runtimes(plugin.clone(), changes.clone(), parts.stopping.clone()));
+            let registry = Arc::clone(&registry);
+            parts.tasks.spawn(tell_runtimes(plugin.clone(), registry, changes.clone(), parts.stopping.clone()));
             plugins.insert(id.clone(), plugin);
             order.push(id);
         }
         let runtimes = Arc::new(Runtimes::default());
         let dispatcher =
             Dispatcher::new(Arc::clone(&registry), Arc::clone(&runs), Arc::clone(&bus), parts.tasks.clone());
+        let tools = Arc::new(Tools {
+            registry: Arc::clone(&registry),
+            dispatcher: Arc::clone(&dispatcher),
+            runtimes: Arc::clone(&runtimes),
+            runs: Arc::clone(&runs),
+            tasks: parts.tasks.clone(),
+        });
         let runtime_api = RuntimeApi {
             runtimes: Arc::clone(&runtimes),
             registry,
             dispatcher,
             turns: Arc::new(Turns::new(parts.tasks.clone())),
+            tools,
             bus,
             runs,
             changes,
@@ -151,7 +161,7 @@ impl Service {
 
     /// Serves operators on these connections.
     pub(crate) fn serve_operators(&self, connections: mpsc::Receiver<ControlConnection>) {
-        let api = AdminApi { core: Arc::clone(&self.core) };
+        let api = AdminApi { core: Arc::clone(&self.core), tools: Arc::clone(&self.runtime_api.tools) };
         let service =
             AdminServiceServer::new(api).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
         self.serve(Face::Admin(service), 1, "outrigger.admin.v1.AdminService", connections);
@@ -227,7 +237,12 @@ async fn birth(shared: &Arc<Shared>, position: usize, entry: Entry, record: Opti
 }
 
 /// Tells attached runtimes of a plugin's state.
-async fn tell_runtimes(plugin: Plugin, changes: broadcast::Sender<PluginStateChanged>, stopping: CancellationToken) {
+async fn tell_runtimes(
+    plugin: Plugin,
+    registry: Arc<Registry>,
+    changes: broadcast::Sender<PluginStateChanged>,
+    stopping: CancellationToken,
+) {
     let mut statuses = plugin.view.watch();
     let mut told = None;
     loop {
@@ -240,6 +255,7 @@ async fn tell_runtimes(plugin: Plugin, changes: broadcast::Sender<PluginStateCha
             continue;
         }
         told = Some((status.state, status.generation));
+        registry.tools_changed(&plugin.view.id);
         let name = match &plugin.details().entry {
             Entry::Sound(spec) => spec.name.clone(),
             Entry::Broken(broken) => broken.id.to_string(),

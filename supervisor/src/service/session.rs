@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use outrigger_proto::plugin::v1 as wire;
+use outrigger_proto::types::v1::ToolProgress;
 use prost::Message as _;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -23,12 +24,15 @@ use super::handles::Handles;
 use super::registration::Registration;
 use super::slots::{Admission, Demand, Slots};
 use crate::domain::ids::Generation;
+use crate::domain::text;
 
 /// Frames that may wait to be written: 64 invocations, as many cancels, and control frames. A plugin that reads so little
 /// that this fills up does not read at all.
 pub(crate) const OUTBOX: usize = 256;
 /// Violations of one generation that end its session: this one does.
 const MAX_VIOLATIONS: u32 = 10;
+/// Characters of the message of progress.
+const MAX_PROGRESS_TEXT: usize = 512;
 /// Notices a second.
 const NOTICES_PER_SECOND: u32 = 10;
 
@@ -78,8 +82,30 @@ impl Ask {
     }
 }
 
+/// Where the newest progress of a call goes: an older one that nobody has read gives way.
+pub(crate) type Progress = watch::Sender<Option<ToolProgress>>;
+
+/// Why a call of a tool has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ToolError {
+    /// Its gate did not let it pass: it was not sent.
+    Refused,
+    /// It was stopped meanwhile.
+    Stopped,
+    /// As any invocation.
+    Failed(InvokeError),
+}
+
+impl From<InvokeError> for ToolError {
+    fn from(error: InvokeError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 struct Open {
     demand: Demand,
+    /// Only calls of tools have progress.
+    progress: Option<Progress>,
     /// `None` once the caller has its outcome.
     reply: Option<oneshot::Sender<Result<wire::invocation_result::Outcome, String>>>,
     cancelled_at: Option<Instant>,
@@ -176,8 +202,7 @@ impl Session {
         max_receive_bytes: usize,
         out: mpsc::Sender<Result<wire::SessionResponse, tonic::Status>>,
     ) -> Arc<Self> {
-        let caps = registration.handlers.iter().map(|handler| handler.max_concurrency).collect();
-        let slots = Slots::new(registration.max_in_flight, caps);
+        let slots = Slots::new(registration.max_in_flight, registration.caps());
         Arc::new(Self {
             generation,
             registration,
@@ -202,35 +227,76 @@ impl Session {
     /// Asks one handler and waits for its answer, at most until the deadline. Cancel safe: a dropped future cancels the
     /// invocation.
     pub(crate) async fn invoke(&self, ask: Ask) -> Result<wire::invocation_result::Outcome, InvokeError> {
+        match self.run(ask, || true, None, std::future::pending()).await {
+            Ok(outcome) => Ok(outcome),
+            Err(ToolError::Failed(error)) => Err(error),
+            // Its gate is open, and nobody stops it.
+            Err(ToolError::Refused | ToolError::Stopped) => Err(InvokeError::NotServing),
+        }
+    }
+
+    /// The same for a tool. `gate` is asked once, as the call is taken in: after everything that could keep it out, and
+    /// before anything is sent; it must not wait. `stop` ends the call when its run has ended.
+    pub(crate) async fn invoke_tool(
+        &self,
+        ask: Ask,
+        gate: impl FnOnce() -> bool,
+        progress: Progress,
+        stop: impl Future<Output = ()>,
+    ) -> Result<wire::invocation_result::Outcome, ToolError> {
+        self.run(ask, gate, Some(progress), stop).await
+    }
+
+    async fn run(
+        &self,
+        ask: Ask,
+        gate: impl FnOnce() -> bool,
+        progress: Option<Progress>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<wire::invocation_result::Outcome, ToolError> {
         let Ask { demand, now, deadline, invocation } = ask;
         if demand.bytes > self.max_receive_bytes {
-            return Err(InvokeError::TooLarge { bytes: demand.bytes, max: self.max_receive_bytes });
+            return Err(InvokeError::TooLarge { bytes: demand.bytes, max: self.max_receive_bytes }.into());
         }
-        let (id, answer) = match self.begin(invocation, demand, now, deadline)? {
+        let mut stop = std::pin::pin!(stop);
+        let (id, answer) = match self.begin(invocation, demand, now, deadline, gate, progress)? {
             Begun::Sent(id, answer) => (id, answer),
-            Begun::Waits(mut waiting, invocation) => {
-                match timeout_at(deadline, &mut waiting.granted).await {
+            Begun::Waits(mut waiting, invocation, progress) => {
+                let granted = tokio::select! {
+                    biased;
+                    granted = timeout_at(deadline, &mut waiting.granted) => granted,
+                    () = &mut stop => return Err(ToolError::Stopped),
+                };
+                match granted {
                     Ok(Ok(())) => waiting.settled = true,
                     // The queue was dropped: the session drains or has ended.
                     Ok(Err(_)) => {
                         waiting.settled = true;
-                        return Err(InvokeError::NotServing);
+                        return Err(InvokeError::NotServing.into());
                     }
-                    Err(_) => return Err(InvokeError::TimedOut { sent: false }),
+                    Err(_) => return Err(InvokeError::TimedOut { sent: false }.into()),
                 }
-                self.send(lock(&self.state), invocation, demand, Instant::now(), deadline)?
+                self.send(lock(&self.state), invocation, demand, Instant::now(), deadline, progress)?
             }
         };
         let mut in_flight = InFlight { session: self, id, settled: false };
-        let outcome = timeout_at(deadline, answer).await;
+        let outcome = tokio::select! {
+            biased;
+            outcome = timeout_at(deadline, answer) => outcome,
+            () = &mut stop => {
+                in_flight.settled = true;
+                self.cancel(id, wire::CancelReason::RunEnded);
+                return Err(ToolError::Stopped);
+            }
+        };
         in_flight.settled = true;
         match outcome {
             Ok(Ok(Ok(outcome))) => Ok(outcome),
-            Ok(Ok(Err(ended))) => Err(InvokeError::Ended(ended)),
-            Ok(Err(_)) => Err(InvokeError::Ended("the session ended".to_owned())),
+            Ok(Ok(Err(ended))) => Err(InvokeError::Ended(ended).into()),
+            Ok(Err(_)) => Err(InvokeError::Ended("the session ended".to_owned()).into()),
             Err(_) => {
                 self.cancel(id, wire::CancelReason::TimedOut);
-                Err(InvokeError::TimedOut { sent: true })
+                Err(InvokeError::TimedOut { sent: true }.into())
             }
         }
     }
@@ -242,21 +308,34 @@ impl Session {
         demand: Demand,
         now: Instant,
         deadline: Instant,
-    ) -> Result<Begun<'_>, InvokeError> {
+        gate: impl FnOnce() -> bool,
+        progress: Option<Progress>,
+    ) -> Result<Begun<'_>, ToolError> {
         let mut state = lock(&self.state);
         if !state.accepting {
-            return Err(InvokeError::NotServing);
+            return Err(InvokeError::NotServing.into());
         }
         match state.slots.admit(demand) {
             Admission::Now => {
-                self.send(state, invocation, demand, now, deadline).map(|(id, answer)| Begun::Sent(id, answer))
+                if !gate() {
+                    self.release(&mut state, demand);
+                    return Err(ToolError::Refused);
+                }
+                let (id, answer) = self.send(state, invocation, demand, now, deadline, progress)?;
+                Ok(Begun::Sent(id, answer))
             }
-            Admission::Refused => Err(InvokeError::Overloaded),
+            Admission::Refused => Err(InvokeError::Overloaded.into()),
             Admission::Wait(ticket) => {
+                if !gate() {
+                    for ticket in state.slots.withdraw(ticket) {
+                        Self::grant(&mut state, ticket);
+                    }
+                    return Err(ToolError::Refused);
+                }
                 let (grant, granted) = oneshot::channel();
                 state.waiters.insert(ticket, grant);
                 let waiting = WaitingCall { session: self, ticket, demand, granted, settled: false };
-                Ok(Begun::Waits(waiting, invocation))
+                Ok(Begun::Waits(waiting, invocation, progress))
             }
         }
     }
@@ -269,6 +348,7 @@ impl Session {
         demand: Demand,
         now: Instant,
         deadline: Instant,
+        progress: Option<Progress>,
     ) -> Result<(u64, Reply), InvokeError> {
         if !state.accepting {
             self.release(&mut state, demand);
@@ -294,7 +374,7 @@ impl Session {
         }
         let (reply, answer) = oneshot::channel();
         state.next_id += 1;
-        state.open.insert(id, Open { demand, reply: Some(reply), cancelled_at: None });
+        state.open.insert(id, Open { demand, progress, reply: Some(reply), cancelled_at: None });
         Ok((id, answer))
     }
 
@@ -366,6 +446,44 @@ impl Session {
         }
     }
 
+    /// Takes in news of a call that goes on.
+    ///
+    /// # Errors
+    /// Why it has no effect, for the author. What comes late is no fault.
+    pub(crate) fn progress(&self, news: wire::InvocationProgress) -> Result<(), &'static str> {
+        let id = news.invocation_id;
+        let progress = {
+            let state = lock(&self.state);
+            match state.open.get(&id) {
+                Some(Open { reply: Some(_), progress, .. }) => {
+                    progress.clone().ok_or("progress belongs to calls of served tools only")?
+                }
+                None if id == 0 || id >= state.next_id => return Err("progress of an invocation that was never given"),
+                _ => {
+                    self.counters.late.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
+            }
+        };
+        let mut told = news.progress.unwrap_or_default();
+        let is_number = |number: f64| number.is_finite() && number >= 0.0;
+        if !is_number(told.done) || !is_number(told.total) {
+            return Err("progress wants finite numbers from 0");
+        }
+        if text::units(&told.message) > MAX_PROGRESS_TEXT {
+            return Err("the message of progress wants at most 512 characters");
+        }
+        told.message = text::clean(&told.message, MAX_PROGRESS_TEXT);
+        let went_on = progress.send_if_modified(|last| {
+            let goes_on = last.as_ref().is_none_or(|last| told.done >= last.done);
+            if goes_on {
+                *last = Some(told);
+            }
+            goes_on
+        });
+        if went_on { Ok(()) } else { Err("progress never goes back") }
+    }
+
     /// Counts an invalid answer, for listings. It is the handler's failure and no violation of the protocol.
     pub(crate) fn invalid_answer(&self) {
         self.counters.violations.fetch_add(1, Ordering::Relaxed);
@@ -374,6 +492,11 @@ impl Session {
     /// Longest message the plugin can receive, in bytes.
     pub(crate) fn max_receive(&self) -> usize {
         self.max_receive_bytes
+    }
+
+    /// It has no room for a further call, not even for one that waits.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        lock(&self.state).slots.is_full()
     }
 
     /// Queues a frame. False where the plugin does not read, or its stream has ended.
@@ -507,7 +630,7 @@ enum Begun<'a> {
     /// Under this id.
     Sent(u64, Reply),
     /// For a place.
-    Waits(WaitingCall<'a>, Vec<wire::Invocation>),
+    Waits(WaitingCall<'a>, Vec<wire::Invocation>, Option<Progress>),
 }
 
 /// The answer of a plugin to come, or why the session ended.

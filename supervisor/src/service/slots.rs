@@ -143,6 +143,11 @@ impl Slots {
         granted
     }
 
+    /// Not even a small call could wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= MAX_WAITING || self.waiting_bytes >= MAX_WAITING_BYTES
+    }
+
     /// Invocations in flight.
     pub(crate) fn taken(&self) -> usize {
         self.taken

@@ -60,6 +60,7 @@ pub(crate) struct View {
     status: watch::Sender<Status>,
     serving: ArcSwapOption<Session>,
     handlers: Mutex<BTreeMap<(Hook, bool, String), Arc<Handler>>>,
+    tools: Mutex<BTreeMap<String, Arc<Handler>>>,
     denials: AtomicU64,
 }
 
@@ -83,6 +84,7 @@ impl View {
             status: watch::channel(status).0,
             serving: ArcSwapOption::empty(),
             handlers: Mutex::new(BTreeMap::new()),
+            tools: Mutex::new(BTreeMap::new()),
             denials: AtomicU64::new(0),
         })
     }
@@ -142,8 +144,27 @@ impl View {
         Arc::clone(stats.entry(key).or_insert_with(|| Arc::new(Handler::new(&self.settings))))
     }
 
+    fn tools(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Handler>>> {
+        self.tools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counts of one tool it serves; of one never seen, new ones.
+    pub(crate) fn tool(&self, name: &str) -> Arc<Handler> {
+        let mut tools = self.tools();
+        if let Some(known) = tools.get(name) {
+            return Arc::clone(known);
+        }
+        if tools.len() >= MAX_STATS {
+            tools.pop_first();
+        }
+        Arc::clone(tools.entry(name.to_owned()).or_insert_with(|| Arc::new(Handler::new(&self.settings))))
+    }
+
     /// Closes every breaker.
     pub(crate) fn reset_breakers(&self) {
+        for tool in self.tools().values() {
+            tool.stats().breaker = Breaker::default();
+        }
         for handler in self.stats().values() {
             handler.stats().breaker = Breaker::default();
         }
@@ -208,6 +229,11 @@ impl Handler {
     /// Whether the breaker lets a call pass.
     pub(crate) fn admit(&self, now: Instant) -> Option<Pass> {
         self.stats().breaker.admit(now)
+    }
+
+    /// The breaker lets nothing pass now.
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        self.stats().breaker.is_open(now)
     }
 
     /// The call that was let pass came to nothing.

@@ -1,4 +1,4 @@
-//! `call`: one hook of one plugin, for debugging.
+//! `call`: one hook or tool of one plugin, for debugging.
 
 use std::io::Read;
 use std::time::Duration;
@@ -29,11 +29,12 @@ struct Document {
 
 /// Invokes a hook. Exit code 5 where the plugin said no, 4 where it did not answer.
 pub(in crate::cli) async fn call(context: &mut Context<'_>, args: CallArgs) -> Result<Exit, Failure> {
+    let Some(hook) = args.hook else { return run_tool(context, args).await };
     let request = admin::InvokePluginHookRequest {
         plugin_id: args.plugin,
         handler_id: args.handler.unwrap_or_default(),
-        hook: args.hook as i32,
-        event_json: read_object("--event", &args.event)?.into(),
+        hook: hook as i32,
+        event_json: read_object("--event", args.event.as_deref().unwrap_or_default())?.into(),
         context_json: args
             .context
             .as_deref()
@@ -77,6 +78,94 @@ pub(in crate::cli) async fn call(context: &mut Context<'_>, args: CallArgs) -> R
     match &document.result {
         Value::Null => context.line("no opinion")?,
         result => context.line(json::document(result))?,
+    }
+    Ok(exit)
+}
+
+/// What a tool answered, with its progress.
+#[derive(Serialize)]
+struct ToolDocument {
+    is_error: bool,
+    /// Its parts: `text`, `value`, or what else it is.
+    content: Vec<Value>,
+    /// `null`: none.
+    structured: Value,
+    progress: Vec<Value>,
+}
+
+/// Runs a tool. Exit code 4 where it says that something went wrong, or the plugin did not answer.
+async fn run_tool(context: &mut Context<'_>, args: CallArgs) -> Result<Exit, Failure> {
+    use admin::invoke_plugin_tool_response::Event;
+    let object = |option: &str, given: Option<&str>| given.map_or(Ok(Vec::new()), |given| read_object(option, given));
+    let request = admin::InvokePluginToolRequest {
+        plugin_id: args.plugin,
+        tool_name: args.tool.unwrap_or_default(),
+        arguments_json: object("--args", args.args.as_deref())?.into(),
+        context_json: object("--context", args.context.as_deref())?.into(),
+        ..Default::default()
+    };
+    let mut client = context.admin().await?;
+    let mut stream = context.wait(client.invoke_plugin_tool(request)).await?;
+    let mut progress = Vec::new();
+    loop {
+        let next = async { Ok(stream.message().await?) };
+        let Some(message) = context.within(next).await? else {
+            return Err(Failure::new(Exit::Plugin, "the call ended without a result"));
+        };
+        match message.event {
+            Some(Event::Progress(news)) if context.global.json => {
+                let message = (!news.message.is_empty()).then_some(news.message);
+                progress.push(serde_json::json!({ "done": news.done, "total": news.total, "message": message }));
+            }
+            Some(Event::Progress(news)) => {
+                let total = if news.total > 0.0 { format!(" of {}", news.total) } else { String::new() };
+                context.line(format!("{}{total} {}", news.done, safe(&news.message)).trim_end())?;
+                context.flush()?;
+            }
+            Some(Event::Result(result)) => return show_result(context, result, progress),
+            None => {}
+        }
+    }
+}
+
+fn show_result(
+    context: &mut Context<'_>,
+    result: outrigger_proto::types::v1::ToolResult,
+    progress: Vec<Value>,
+) -> Result<Exit, Failure> {
+    use outrigger_proto::types::v1::tool_content::Part;
+    let exit = if result.is_error { Exit::Plugin } else { Exit::Done };
+    let parse = |text: &[u8]| serde_json::from_slice::<Value>(text).unwrap_or(Value::Null);
+    let part = |part: Part| match part {
+        Part::Text(text) => serde_json::json!({ "text": text }),
+        Part::ValueJson(value) => serde_json::json!({ "value": parse(&value) }),
+        Part::Image(image) => {
+            serde_json::json!({ "image": { "media_type": image.media_type, "bytes": image.data.len() } })
+        }
+        Part::File(file) => serde_json::json!({ "file": { "name": file.file_name, "path": file.staged_path } }),
+    };
+    let structured = parse(&result.structured_json);
+    let content: Vec<Value> = result.content.into_iter().filter_map(|content| content.part).map(part).collect();
+    let document = ToolDocument { is_error: result.is_error, content, structured, progress };
+    if context.global.json {
+        context.document(&document)?;
+        return Ok(exit);
+    }
+    let (style, word) = if document.is_error { (BAD, "error") } else { (GOOD, "result") };
+    let word = context.terminal.paint(style, word);
+    context.line(word.to_string())?;
+    for part in &document.content {
+        match part.get("text").and_then(Value::as_str) {
+            Some(text) => {
+                for line in text.lines() {
+                    context.line(safe(line).to_string())?;
+                }
+            }
+            None => context.line(json::document(part))?,
+        }
+    }
+    if !document.structured.is_null() {
+        context.line(json::document(&document.structured))?;
     }
     Ok(exit)
 }

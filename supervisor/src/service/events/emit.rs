@@ -14,7 +14,7 @@ use crate::domain::quota::Quota;
 use crate::domain::rights::{Denial, Scope};
 use crate::domain::text;
 use crate::service::invocation::SCAN_HERE;
-use crate::service::launch_state::LaunchState;
+use crate::service::launch_state::{LaunchState, Phase};
 use crate::service::runs::{Keyed, Run};
 
 /// Name of the quota.
@@ -171,8 +171,12 @@ fn named_run(launch: &LaunchState, request: &EmitEventRequest) -> Result<Arc<Run
     if request.run_handle.is_empty() {
         return Err(field("run_handle", "wants the handle of a run").into());
     }
-    let handle = launch.given.run(&request.run_handle).ok_or_else(|| {
-        refusal(RefusalReason::HandleInvalid, "the run's handle is not one that this generation was given with events")
+    let handle = match &*launch.phase().borrow() {
+        Phase::Registered(session) => session.handles.run_of(&request.run_handle),
+        _ => None,
+    };
+    let handle = handle.ok_or_else(|| {
+        refusal(RefusalReason::HandleInvalid, "the run's handle is not one that this generation was given")
     })?;
     launch.runs.find(&handle.0, &handle.1).ok_or_else(|| refusal(RefusalReason::RunEnded, "the run has ended").into())
 }

@@ -27,6 +27,5 @@ pub(crate) use emit::emit;
 pub(crate) use filter::Subscription;
 pub(crate) use frame::{Frame, FrameCodec};
 pub(crate) use intake::{Intake, MAX_EVENTS};
-pub(crate) use named::Given;
 pub(crate) use stream::{CREDIT_BYTES, EventStream, registered};
 pub(crate) use watch::{Follow, WatchFilter, emitted};

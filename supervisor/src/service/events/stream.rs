@@ -78,7 +78,7 @@ impl EventStream {
         if request.credits > MAX_CREDITS {
             return Err(Failure::field("credits", format!("wants 0 to {MAX_CREDITS}")));
         }
-        let narrowing = narrowing(launch, &request)?;
+        let narrowing = narrowing(&session, &request)?;
         let resume = match request.resume_after {
             None => Resume::Cursor,
             Some(place) if place.epoch == launch.bus.epoch() => Resume::After(place.seq),
@@ -107,7 +107,7 @@ impl EventStream {
         if let Some(known) = self.at_hand.iter().find(same) {
             return known.handles.clone();
         }
-        let handles = self.launch.given.of(&self.session.handles, event);
+        let handles = EventHandles::of(&self.session.handles, event);
         self.at_hand.truncate(AT_HAND - 1);
         self.at_hand.push_front(AtHand {
             runtime_id: Arc::clone(&event.runtime_id),
@@ -126,9 +126,9 @@ pub(crate) fn registered(launch: &LaunchState, session: &Session) -> Filter {
     Filter::new(launch.spec.id.as_str(), conversation, Arc::clone(&session.registration.subscriptions))
 }
 
-fn narrowing(launch: &LaunchState, request: &wire::EventsRequest) -> Result<Narrowing, Failure> {
+fn narrowing(session: &Session, request: &wire::EventsRequest) -> Result<Narrowing, Failure> {
     let mut narrowing = Narrowing::default();
-    let unknown = "wants handles that this generation was given with events";
+    let unknown = "wants handles that this generation was given";
     if request.session_handles.len() > MAX_NAMED {
         return Err(Failure::field("session_handles", format!("wants at most {MAX_NAMED}")));
     }
@@ -136,11 +136,11 @@ fn narrowing(launch: &LaunchState, request: &wire::EventsRequest) -> Result<Narr
         return Err(Failure::field("run_handles", format!("wants at most {MAX_NAMED}")));
     }
     for handle in &request.session_handles {
-        let session = launch.given.session(handle).ok_or_else(|| Failure::field("session_handles", unknown))?;
-        narrowing.sessions.insert(session);
+        let named = session.handles.session_of(handle).ok_or_else(|| Failure::field("session_handles", unknown))?;
+        narrowing.sessions.insert(named);
     }
     for handle in &request.run_handles {
-        let run = launch.given.run(handle).ok_or_else(|| Failure::field("run_handles", unknown))?;
+        let run = session.handles.run_of(handle).ok_or_else(|| Failure::field("run_handles", unknown))?;
         narrowing.runs.insert(run);
     }
     Ok(narrowing)

@@ -13,3 +13,4 @@ mod reload;
 mod runtime;
 mod session;
 mod shutdown;
+mod tools;

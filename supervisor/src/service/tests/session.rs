@@ -47,6 +47,7 @@ fn registration(max: usize, caps: &[usize]) -> Registration {
         pending_approvals: 8,
     };
     Registration {
+        tools: Default::default(),
         max_in_flight: max,
         serial: false,
         handlers: caps.iter().enumerate().map(handler).collect(),
