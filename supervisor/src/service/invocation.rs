@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::dispatch::{CONVERSATION, Call};
 use super::runtimes::Runtime;
 use super::status::Failure;
-use crate::domain::hook::Hook;
+use crate::domain::hook::{Hook, Kind};
 use crate::domain::json::{self, Found, JsonError, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::names;
 use crate::domain::text;
@@ -65,6 +65,9 @@ pub(crate) async fn check(
     }
     if text::units(&invocation.tool_authority) > 512 {
         return Err(Failure::field("invocation.tool_authority", "wants at most 512 characters"));
+    }
+    if !invocation.target_plugin_id.is_empty() && hook.row().kind != Kind::Claim {
+        return Err(Failure::field("invocation.target_plugin_id", format!("`{}` is no claim", hook.name())));
     }
     let size = invocation.event_json.len() + invocation.context_json.len();
     if size > MAX_PAYLOAD {

@@ -2,6 +2,9 @@
 
 mod actor;
 mod admin;
+mod bench;
+mod catalogue;
+
 mod control;
 mod conversation;
 mod dispatch;
