@@ -292,10 +292,10 @@ impl<'a> Round<'a> {
         let Some(table) = self.table() else { return Ok(()) };
         let policy = |position: usize| table.asked.get(position).is_some_and(|one| one.handler().policy);
         for position in std::mem::take(&mut self.allowed) {
-            // It saw what the policies before it left, and knows its own changes.
+            // It saw what the policies before it left, and knows its own changes, if they count.
             let unseen = |by: &usize| *by != position && !(policy(*by) && *by < position);
             let Some(one) = table.asked.get(position) else { continue };
-            if !merged.changed_by.iter().any(unseen) {
+            if !merged.changed_by.iter().any(unseen) && !merged.ignored.contains(&position) {
                 continue;
             }
             self.rechecked += 1;

@@ -3,6 +3,7 @@
 mod actor;
 mod admin;
 mod bench;
+mod beside;
 mod catalogue;
 
 mod control;
