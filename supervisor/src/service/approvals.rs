@@ -95,6 +95,16 @@ impl Approvals {
         let context_json = std::mem::take(&mut request.context_json);
         let timeout = request.timeout.as_ref().and_then(super::wire::to_duration).unwrap_or_default();
         let expires = Instant::now() + timeout;
+        let run_id = call.asked.run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
+        let mut told = wire::PendingApproval {
+            approval_id: String::new(),
+            plugin_id: asker.view.id.to_string(),
+            plugin_name: asker.name.clone(),
+            request: Some(request.clone()),
+            session: call.asked.session.clone(),
+            expires_at: Some(super::wire::timestamp(SystemTime::now() + timeout)),
+        };
+        let runtime_id = Arc::clone(&call.runtime_id);
         let id = {
             let mut state = self.lock();
             let own = state.pending.values().filter(|pending| pending.asker.view.id == asker.view.id).count();
@@ -102,20 +112,12 @@ impl Approvals {
                 return Err(format!("asks for an approval, and {own} of it are pending, at most {}", asker.most));
             }
             state.last += 1;
-            format!("{}-{:x}", self.instance, state.last)
+            let id = format!("{}-{:x}", self.instance, state.last);
+            let pending = Pending { runtime_id, run_id, asker, subject, allowed: request.allowed, context_json };
+            state.pending.insert(id.clone(), pending);
+            id
         };
-        let told = wire::PendingApproval {
-            approval_id: id.clone(),
-            plugin_id: asker.view.id.to_string(),
-            plugin_name: asker.name.clone(),
-            request: Some(request.clone()),
-            session: call.asked.session.clone(),
-            expires_at: Some(super::wire::timestamp(SystemTime::now() + timeout)),
-        };
-        let run_id = call.asked.run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
-        let runtime_id = Arc::clone(&call.runtime_id);
-        let pending = Pending { runtime_id, run_id, asker, subject, allowed: request.allowed, context_json };
-        self.lock().pending.insert(id.clone(), pending);
+        told.approval_id.clone_from(&id);
         let approvals = Arc::downgrade(self);
         self.tasks.spawn(async move {
             sleep_until(expires).await;
@@ -147,10 +149,14 @@ impl Approvals {
                 .meta("kind", "approval")
                 .meta("id", id)
         };
+        let ended = |state: &State| {
+            let ended = state.ended.get(&request.approval_id).filter(|ended| *ended.runtime_id == *runtime_id);
+            ended.map(|ended| ended.response.clone())
+        };
         let offered = {
             let state = self.lock();
-            if let Some(ended) = state.ended.get(&request.approval_id) {
-                return if *ended.runtime_id == *runtime_id { Ok(ended.response.clone()) } else { Err(unknown()) };
+            if let Some(response) = ended(&state) {
+                return Ok(response);
             }
             let pending = state.pending.get(&request.approval_id).filter(|pending| *pending.runtime_id == *runtime_id);
             let pending = pending.ok_or_else(unknown)?;
@@ -162,7 +168,8 @@ impl Approvals {
         };
         let (outcome, why) =
             if offered { (outcome, "") } else { (ApprovalOutcome::TimedOut, "the answer was not among those offered") };
-        self.end(&request.approval_id, outcome, why).ok_or_else(unknown)
+        // Its time may have come between the look and the end; then that stands.
+        self.end(&request.approval_id, outcome, why).or_else(|| ended(&self.lock())).ok_or_else(unknown)
     }
 
     /// Cancels what a run waits for.
@@ -217,7 +224,7 @@ async fn tell(asker: Asker, news: plugin::ApprovalCall) {
         let index = session
             .as_ref()
             .and_then(|session| session.registration.handler(Hook::BeforeToolCall, asker.policy, &asker.handler));
-        if let (Some(session), Some(index)) = (session, index) {
+        if let (Some(session), Some(index)) = (&session, index) {
             let invocation = plugin::Invocation {
                 handler_id: asker.handler.clone(),
                 call: Some(plugin::invocation::Call::Approval(news.clone())),
@@ -232,7 +239,7 @@ async fn tell(asker: Asker, news: plugin::ApprovalCall) {
                 }
                 Err(InvokeError::NotServing | InvokeError::Ended(_)) => {}
             }
-        } else if index.is_none() && asker.view.serving().is_some() {
+        } else if session.is_some() {
             asker.view.logs.say(
                 SystemTime::now(),
                 asker.view.status().generation,

@@ -2,6 +2,7 @@
 
 mod actor;
 mod admin;
+mod approvals;
 mod bench;
 mod beside;
 mod catalogue;
