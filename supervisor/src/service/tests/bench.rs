@@ -28,7 +28,6 @@ use crate::service::view::View;
 #[derive(Debug, Clone)]
 pub(super) struct Question {
     pub(super) plugin: String,
-    pub(super) handler: String,
     pub(super) policy: bool,
     pub(super) call: wire::HookCall,
     /// How an approval ended, where that is what it was told.
@@ -164,8 +163,7 @@ impl Bench {
                         Form::Approval(news) => (false, wire::HookCall::default(), Some(news)),
                         other => unreachable!("only hooks are called: {other:?}"),
                     };
-                    let handler = invocation.handler_id;
-                    let question = Question { plugin: plugin.clone(), handler, policy, call, news, generation };
+                    let question = Question { plugin: plugin.clone(), policy, call, news, generation };
                     let (wait, outcome) = script(&question);
                     asked.lock().unwrap_or_else(PoisonError::into_inner).push(question);
                     let (answering, invocation_id) = (Arc::clone(&answering), invocation.invocation_id);
