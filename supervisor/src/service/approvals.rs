@@ -97,39 +97,38 @@ impl Approvals {
         let context_json = std::mem::take(&mut request.context_json);
         let timeout = request.timeout.as_ref().and_then(super::wire::to_duration).unwrap_or_default();
         let expires = Instant::now() + timeout;
-        let id = {
-            let mut state = self.lock();
-            let own = state.pending.values().filter(|pending| pending.asker.view.id == asker.view.id).count();
-            if own >= asker.most {
-                return Err(format!("asks for an approval, and {own} of it are pending, at most {}", asker.most));
-            }
-            state.last += 1;
-            format!("{}-{:x}", self.instance, state.last)
-        };
-        let told = wire::PendingApproval {
-            approval_id: id.clone(),
+        let mut told = wire::PendingApproval {
+            approval_id: String::new(),
             plugin_id: asker.view.id.to_string(),
             plugin_name: asker.name.clone(),
             request: Some(request.clone()),
             session: call.asked.session.clone(),
             expires_at: Some(super::wire::timestamp(SystemTime::now() + timeout)),
         };
-        let approvals = Arc::downgrade(self);
-        let ended = call.run.as_ref().map(|run| run.ended.clone()).unwrap_or_default();
-        let watched = id.clone();
+        let runtime_id = Arc::clone(&call.runtime_id);
+        let run = call.run.as_ref().map(|run| run.ended.clone()).unwrap_or_default();
+        let mut state = self.lock();
+        let own = state.pending.values().filter(|pending| pending.asker.view.id == asker.view.id).count();
+        if own >= asker.most {
+            return Err(format!("asks for an approval, and {own} of it are pending, at most {}", asker.most));
+        }
+        state.last += 1;
+        let id = format!("{}-{:x}", self.instance, state.last);
+        told.approval_id.clone_from(&id);
+        let (approvals, watched) = (Arc::downgrade(self), id.clone());
         let watch = self.tasks.spawn(async move {
             let (outcome, why) = tokio::select! {
                 () = sleep_until(expires) => (ApprovalOutcome::TimedOut, "nobody answered in time"),
-                () = ended.cancelled() => (ApprovalOutcome::Cancelled, "the run ended"),
+                () = run.cancelled() => (ApprovalOutcome::Cancelled, "the run ended"),
             };
             if let Some(approvals) = approvals.upgrade() {
                 approvals.end(&watched, outcome, why);
             }
         });
-        let runtime_id = Arc::clone(&call.runtime_id);
-        let pending =
-            Pending { runtime_id, asker, subject, allowed: request.allowed, context_json, watch: watch.abort_handle() };
-        self.lock().pending.insert(id.clone(), pending);
+        let watch = watch.abort_handle();
+        let pending = Pending { runtime_id, asker, subject, allowed: request.allowed, context_json, watch };
+        state.pending.insert(id, pending);
+        drop(state);
         Ok(told)
     }
 
@@ -154,10 +153,14 @@ impl Approvals {
                 .meta("kind", "approval")
                 .meta("id", id)
         };
+        let ended = |state: &State| {
+            let ended = state.ended.get(&request.approval_id).filter(|ended| *ended.runtime_id == *runtime_id);
+            ended.map(|ended| ended.response.clone())
+        };
         let offered = {
             let state = self.lock();
-            if let Some(ended) = state.ended.get(&request.approval_id) {
-                return if *ended.runtime_id == *runtime_id { Ok(ended.response.clone()) } else { Err(unknown()) };
+            if let Some(response) = ended(&state) {
+                return Ok(response);
             }
             let pending = state.pending.get(&request.approval_id).filter(|pending| *pending.runtime_id == *runtime_id);
             let pending = pending.ok_or_else(unknown)?;
@@ -169,7 +172,8 @@ impl Approvals {
         };
         let (outcome, why) =
             if offered { (outcome, "") } else { (ApprovalOutcome::TimedOut, "the answer was not among those offered") };
-        self.end(&request.approval_id, outcome, why).ok_or_else(unknown)
+        // Its time may have come between the look and the end; then that stands.
+        self.end(&request.approval_id, outcome, why).or_else(|| ended(&self.lock())).ok_or_else(unknown)
     }
 
     /// Ends an approval; `None` where it has ended before.
@@ -215,7 +219,7 @@ async fn tell(asker: Asker, news: plugin::ApprovalCall) {
         let index = session
             .as_ref()
             .and_then(|session| session.registration.handler(Hook::BeforeToolCall, asker.policy, &asker.handler));
-        if let (Some(session), Some(index)) = (session, index) {
+        if let (Some(session), Some(index)) = (&session, index) {
             let invocation = plugin::Invocation {
                 handler_id: asker.handler.clone(),
                 call: Some(plugin::invocation::Call::Approval(news.clone())),
@@ -230,7 +234,7 @@ async fn tell(asker: Asker, news: plugin::ApprovalCall) {
                 }
                 Err(InvokeError::NotServing | InvokeError::Ended(_)) => {}
             }
-        } else if index.is_none() && asker.view.serving().is_some() {
+        } else if session.is_some() {
             asker.view.logs.say(
                 SystemTime::now(),
                 asker.view.status().generation,

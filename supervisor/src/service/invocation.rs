@@ -68,6 +68,9 @@ pub(crate) async fn check(
     if text::units(&invocation.tool_authority) > 512 {
         return Err(Failure::field("invocation.tool_authority", "wants at most 512 characters"));
     }
+    if !invocation.target_plugin_id.is_empty() && hook.row().kind != Kind::Claim {
+        return Err(Failure::field("invocation.target_plugin_id", format!("`{}` is no claim", hook.name())));
+    }
     let size = invocation.event_json.len() + invocation.context_json.len();
     if size > MAX_PAYLOAD {
         let why = format!("event and context have {size} bytes, at most {MAX_PAYLOAD}");

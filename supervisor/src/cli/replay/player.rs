@@ -1,6 +1,6 @@
 //! Plays one recorded hook after the other on an attached [`RuntimeClient`].
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use outrigger_proto::runtime::v1 as runtime;
@@ -16,8 +16,6 @@ use crate::domain::hook::Hook;
 
 /// What a call may take beyond what the supervisor said, for the way there and back.
 const WAY: Duration = Duration::from_secs(5);
-/// Hooks that have calls of their own in the contract and cannot be invoked as hooks.
-const NOT_INVOCABLE: [Hook; 3] = [Hook::AgentTurnPrepare, Hook::HeartbeatPromptContribution, Hook::BeforeAgentFinalize];
 /// Members of events that hold the conversation, which travels apart and only if it is wanted.
 const CONVERSATION: [&str; 2] = ["messages", "historyMessages"];
 
@@ -85,6 +83,8 @@ pub(crate) struct Player {
     /// Put before run ids: a run that has ended is never used again, and the same trace can be played twice.
     incarnation: u64,
     announced: HashSet<String>,
+    /// Answers of each run that were asked about.
+    attempts: HashMap<String, u32>,
 }
 
 impl Player {
@@ -96,10 +96,10 @@ impl Player {
         let identity = Identity {
             software: concat!("outrigger replay ", env!("CARGO_PKG_VERSION")).to_owned(),
             incarnation,
-            served_hooks: hooks.into_iter().filter(|hook| !NOT_INVOCABLE.contains(hook)).collect(),
+            served_hooks: served(hooks),
         };
         let client = RuntimeClient::attach(client, identity).await?;
-        Ok(Self { client, incarnation, announced: HashSet::new() })
+        Ok(Self { client, incarnation, announced: HashSet::new(), attempts: HashMap::new() })
     }
 
     /// Waits, and takes in what plugins want meanwhile.
@@ -116,8 +116,7 @@ impl Player {
     pub(crate) async fn play(&mut self, call: &Call) -> Played {
         let tool = call.tool_name();
         let trigger = trigger(call);
-        let interest = self.client.interest(call.hook, &tool, trigger).filter(|_| !NOT_INVOCABLE.contains(&call.hook));
-        let Some(interest) = interest else { return Played::NotWanted };
+        let Some(interest) = self.interest(call, &tool, trigger) else { return Played::NotWanted };
         let fail_closed = interest.fail_closed;
         let wants_messages = interest.wants_messages;
         let longest = interest.max_duration.and_then(|length| Duration::try_from(length).ok());
@@ -134,10 +133,37 @@ impl Player {
         }
         let invocation = self.invocation(call, tool, trigger, session, wants_messages);
         let begin = Instant::now();
-        match self.client.invoke(invocation, limit).await {
+        let outcome = match call.hook {
+            Hook::AgentTurnPrepare | Hook::HeartbeatPromptContribution => {
+                self.client.prepare(turn(invocation), limit).await.map(prepared)
+            }
+            Hook::BeforeAgentFinalize => {
+                let run = invocation.run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
+                let attempt = self.attempts.entry(run).or_default();
+                *attempt += 1;
+                self.client.finalize(answer(invocation, *attempt), limit).await.map(finalized)
+            }
+            _ => self.client.invoke(invocation, limit).await,
+        };
+        match outcome {
             Ok(outcome) => Played::Answered { outcome: Box::new(outcome), elapsed: begin.elapsed() },
             Err(error) => Played::Failed { error, blocked: fail_closed },
         }
+    }
+
+    /// What plugins want of a recorded hook. A turn is prepared by one call for all of its hooks, so a heartbeat's is
+    /// asked for with it; `None` where that call was recorded, too.
+    fn interest(&self, call: &Call, tool: &str, trigger: types::Trigger) -> Option<types::HookInterest> {
+        let of = |hook| self.client.interest(hook, tool, trigger);
+        match call.hook {
+            Hook::HeartbeatPromptContribution => None,
+            Hook::AgentTurnPrepare => {
+                let heartbeat = of(Hook::HeartbeatPromptContribution).filter(|_| trigger == types::Trigger::Heartbeat);
+                of(call.hook).or(heartbeat)
+            }
+            hook => of(hook),
+        }
+        .cloned()
     }
 
     /// Publishes one event. It belongs to the same run as the calls that were recorded with it.
@@ -210,6 +236,66 @@ impl Player {
             report_handlers: true,
             ..runtime::HookInvocation::default()
         }
+    }
+}
+
+/// The hooks this runtime calls, by whichever call: whoever prepares turns asks heartbeats, too.
+fn served(mut hooks: BTreeSet<Hook>) -> BTreeSet<Hook> {
+    if hooks.contains(&Hook::AgentTurnPrepare) {
+        hooks.insert(Hook::HeartbeatPromptContribution);
+    }
+    hooks
+}
+
+/// The call that prepares a turn.
+fn turn(invocation: runtime::HookInvocation) -> runtime::PrepareTurnRequest {
+    runtime::PrepareTurnRequest {
+        session: invocation.session,
+        run: invocation.run,
+        trigger: invocation.trigger,
+        event_json: invocation.event_json,
+        context_json: invocation.context_json,
+        messages_json: invocation.messages_json,
+        trace: invocation.trace,
+        ..runtime::PrepareTurnRequest::default()
+    }
+}
+
+/// What a prepared turn came to, as the outcome of a hook.
+fn prepared(turn: runtime::PrepareTurnResponse) -> runtime::HookOutcome {
+    let added = types::PromptContribution {
+        prepend_context: turn.prepend_context,
+        append_context: turn.append_context,
+        ..types::PromptContribution::default()
+    };
+    let anything = added != types::PromptContribution::default();
+    went_on(anything.then_some(types::hook_result::Result::Prompt(added)))
+}
+
+/// The call that asks whether an answer may go out.
+fn answer(invocation: runtime::HookInvocation, attempt: u32) -> runtime::FinalizeTurnRequest {
+    runtime::FinalizeTurnRequest {
+        session: invocation.session,
+        run: invocation.run,
+        attempt,
+        event_json: invocation.event_json,
+        context_json: invocation.context_json,
+        messages_json: invocation.messages_json,
+        trace: invocation.trace,
+        ..runtime::FinalizeTurnRequest::default()
+    }
+}
+
+/// What became of an answer, as the outcome of a hook.
+fn finalized(told: runtime::FinalizeTurnResponse) -> runtime::HookOutcome {
+    went_on(told.decision.map(types::hook_result::Result::Finalize))
+}
+
+fn went_on(result: Option<types::hook_result::Result>) -> runtime::HookOutcome {
+    runtime::HookOutcome {
+        verdict: runtime::HookVerdict::GoOn as i32,
+        result: result.map(|result| Box::new(types::HookResult { result: Some(result) })),
+        ..runtime::HookOutcome::default()
     }
 }
 

@@ -17,7 +17,8 @@ use outrigger_proto::runtime::v1 as runtime;
 use outrigger_proto::types::v1 as types;
 use runtime::directive::Kind;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -203,6 +204,40 @@ impl RuntimeClient {
         }
     }
 
+    /// Prepares a turn, within `limit`.
+    ///
+    /// # Errors
+    /// See [`InvokeError`].
+    pub(crate) async fn prepare(
+        &mut self,
+        turn: runtime::PrepareTurnRequest,
+        limit: Duration,
+    ) -> Result<runtime::PrepareTurnResponse, InvokeError> {
+        if !self.is_attached() {
+            return Err(InvokeError::Away);
+        }
+        let prepared = answered(timeout(limit, self.client.prepare_turn(turn)).await, limit)?;
+        self.answered_epoch = self.answered_epoch.max(prepared.contribution_epoch);
+        Ok(prepared)
+    }
+
+    /// Asks whether an answer may go out, within `limit`.
+    ///
+    /// # Errors
+    /// See [`InvokeError`].
+    pub(crate) async fn finalize(
+        &mut self,
+        answer: runtime::FinalizeTurnRequest,
+        limit: Duration,
+    ) -> Result<runtime::FinalizeTurnResponse, InvokeError> {
+        if !self.is_attached() {
+            return Err(InvokeError::Away);
+        }
+        let told = answered(timeout(limit, self.client.finalize_turn(answer)).await, limit)?;
+        self.answered_epoch = self.answered_epoch.max(told.contribution_epoch);
+        Ok(told)
+    }
+
     /// Takes in news for so long, and at least those that are here, or that the last answer said are on their way.
     pub(crate) async fn idle(&mut self, length: Duration) {
         let end = Instant::now() + length;
@@ -272,6 +307,15 @@ async fn next(directives: &mut Option<Streaming<runtime::AttachResponse>>) -> Op
     match directives {
         Some(stream) => stream.message().await.ok().flatten(),
         None => std::future::pending().await,
+    }
+}
+
+/// What a call by itself was answered.
+fn answered<T>(told: Result<Result<tonic::Response<T>, Status>, Elapsed>, limit: Duration) -> Result<T, InvokeError> {
+    match told {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(InvokeError::Refused(status.message().to_owned())),
+        Err(_) => Err(InvokeError::TimedOut(limit)),
     }
 }
 

@@ -66,16 +66,22 @@ impl Call {
             return absent("is not asked: the breaker of its handler is open".to_owned());
         };
         let admitted = Admitted { one, pass, settled: false };
-        let event = match self.visible(one.handler(), event).await {
-            Ok(event) => event,
-            Err(why) => return absent(why),
-        };
+        if self.deadline.is_some_and(|own| own <= started) {
+            // Others used the time up. It is not held against this one.
+            let message = "was not asked: the call's time was up before its turn".to_owned();
+            return Asking { fared: Fared::Skipped, ..absent(message) };
+        }
         let mut session = Arc::clone(&one.session);
         let mut index = one.index;
         for _ in 0..PASSES {
             let deadline = started + session.registration.handlers[index].timeout;
             let deadline = self.deadline.map_or(deadline, |own| own.min(deadline));
-            let invocation = self.invocation(&session, index, &event, after, recheck);
+            // For each generation anew: another may have other rights.
+            let visible = match self.visible(&session.registration.handlers[index], event.clone()).await {
+                Ok(visible) => visible,
+                Err(why) => return absent(why),
+            };
+            let invocation = self.invocation(&session, index, &visible, after, recheck);
             match session.invoke(Ask::new(index, started, deadline, invocation)).await {
                 Err(InvokeError::NotServing) => {
                     // Nothing was sent. Another generation may serve by now.
@@ -168,10 +174,19 @@ impl Handler {
     pub(super) fn wants(&self, call: &Call) -> bool {
         let asked = &call.asked;
         self.tools.matches(&asked.tool_name)
-            && (self.triggers.is_empty() || self.triggers.contains(&asked.trigger))
-            && (self.dispatch_kinds.is_empty() || self.dispatch_kinds.contains(&asked.dispatch_kind))
+            && fits(&self.triggers, asked.trigger, types::Trigger::try_from(asked.trigger).is_ok())
+            && fits(
+                &self.dispatch_kinds,
+                asked.dispatch_kind,
+                types::DispatchKind::try_from(asked.dispatch_kind).is_ok(),
+            )
             && (!self.tool_authority || !asked.tool_authority.is_empty())
     }
+}
+
+/// A filter lets a value pass. What is not stated or not known passes no filter but the empty one.
+fn fits(filter: &[i32], value: i32, is_known: bool) -> bool {
+    filter.is_empty() || (value != 0 && is_known && filter.contains(&value))
 }
 
 /// Members of an event or context that hold conversation text, whatever the hook.

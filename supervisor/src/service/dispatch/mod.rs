@@ -183,27 +183,26 @@ impl Dispatcher {
         let hook = call.hook;
         if !round.answered() {
             let mut outcome = Outcome::new(Verdict::GoOn, round.epoch());
-            outcome.claim_miss = round.claim_miss();
+            (outcome.claim_miss, outcome.decided_by) = round.claim_miss();
+            outcome.evaluations = round.evaluations(Vec::new());
             if hook == Hook::BeforeToolCall {
                 outcome.decision = self.decide(call, None).await;
             }
             return Ok(outcome);
         }
         let mut merged = round.merged().await;
+        round.tell(&merged);
         if let Some((position, why)) = merged.failed.first().filter(|_| merged.stopped && merged.result.is_none()) {
             return Err(round.fails(*position, why));
         }
-        round.tell(&merged);
         let mut outcome = Outcome::new(if merged.stopped { Verdict::Stop } else { Verdict::GoOn }, round.epoch());
-        outcome.claim_miss = round.claim_miss();
         outcome.decided_by =
             merged.decided_by.filter(|_| merged.stopped || hook.row().kind == Kind::Claim).map(|by| round.report(by));
         if merged.stopped {
-            let (by, result) = (merged.decided_by, merged.result.take());
-            if let Some(by) = by {
-                outcome.reason = round.denied(by, result.as_ref().map_or("", results::reason));
+            if let Some(by) = merged.decided_by {
+                outcome.reason = round.denied(by, "");
             }
-            outcome.result = result.map(Box::new);
+            outcome.result = merged.result.take().map(Box::new);
         } else if hook == Hook::BeforeToolCall {
             round.recheck(&merged).await?;
             self.bind(round, merged, &mut outcome).await;
@@ -236,7 +235,7 @@ impl Dispatcher {
                     Err(why) => {
                         outcome.verdict = Verdict::Stop;
                         outcome.reason = round.denied(by, &why);
-                        outcome.decided_by = Some(round.report(by));
+                        outcome.decided_by = Some(round.report_of(by, types::HandlerOutcome::Error, &why));
                         merged.result = None;
                     }
                 }

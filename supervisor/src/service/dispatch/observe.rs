@@ -65,7 +65,7 @@ pub(super) async fn all(call: &Call, snapshot: &Snapshot, after: u64) -> Vec<typ
         asked.map(|(at, one)| async move { (at, one, observe(call, one, after).await) }).collect();
     let mut reports = Vec::new();
     while let Some((at, one, asking)) = asks.next().await {
-        if call.asked.report_handlers {
+        if call.asked.report_handlers || call.asked.wait_for_observers {
             reports.push((at, *report(one, asking.fared, asking.elapsed, &asking.message, false)));
         }
     }

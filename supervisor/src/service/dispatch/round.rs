@@ -18,7 +18,7 @@ use crate::domain::guard::OnAbsent;
 use crate::domain::hook::{Hook, Kind};
 use crate::service::approvals::Asker;
 use crate::service::registry::{Asked, Snapshot, Table, Unserved};
-use crate::service::results::{Flow, Merge, Merged};
+use crate::service::results::{self, Flow, Merge, Merged};
 use crate::service::view::View;
 
 /// Longest reason of an outcome, in characters (`HookOutcome.reason`).
@@ -49,8 +49,10 @@ pub(super) struct Round<'a> {
     told: BTreeMap<usize, Told>,
     /// Handlers that let the call pass.
     allowed: Vec<usize>,
-    /// A handler that was asked alone has failed; for targeted claims.
-    failed: bool,
+    /// The first handler that failed or was absent; for targeted claims.
+    failed: Option<Box<types::HandlerReport>>,
+    /// How each handler of an evaluation fared.
+    judged: Vec<(usize, types::HandlerReport)>,
     pub(super) reports: Vec<types::HandlerReport>,
     pub(super) rechecked: u32,
 }
@@ -64,7 +66,8 @@ impl<'a> Round<'a> {
             merge: Merge::new(call.hook, call.asked.event_json.clone(), most(call)),
             told: BTreeMap::new(),
             allowed: Vec::new(),
-            failed: false,
+            failed: None,
+            judged: Vec::new(),
             reports: Vec::new(),
             rechecked: 0,
         }
@@ -125,7 +128,8 @@ impl<'a> Round<'a> {
     fn wants(&self, one: &Asked) -> bool {
         let target = &self.call.asked.target_plugin_id;
         // A conversation's binding has one owner; without its name nobody is asked.
-        let targeted = !target.is_empty() || self.call.hook == Hook::InboundClaim;
+        let targeted = self.call.hook.row().kind == Kind::Claim && !target.is_empty();
+        let targeted = targeted || self.call.hook == Hook::InboundClaim;
         one.wants(self.call) && (!targeted || one.part.view.id.as_str() == target)
     }
 
@@ -181,21 +185,20 @@ impl<'a> Round<'a> {
         }
         // Those that are still asked are not wanted any more.
         drop(asks);
+        let mut flow = Ok(Flow::GoOn);
         for (position, (one, asking)) in answers {
-            if self.take(position, one, asking)? == Flow::Stop {
-                return Ok(Flow::Stop);
+            match flow {
+                Ok(Flow::GoOn) => flow = self.take(position, one, asking),
+                // It came before the call had ended, so it counts for the handler, though not for the call.
+                _ => one.note(&asking),
             }
         }
-        Ok(Flow::GoOn)
+        flow
     }
 
     /// The answer ends the call, whatever later handlers say.
     fn ends(&self, one: &Asked, asking: &Asking) -> bool {
-        match asking.fared {
-            Fared::Deny => self.call.hook.row().kind != Kind::Evaluate,
-            Fared::Allow => self.call.hook.row().kind == Kind::Claim && asking.result.is_some(),
-            _ => self.blocks(one, asking.fared),
-        }
+        asking.result.as_deref().is_some_and(results::ends) || self.blocks(one, asking.fared)
     }
 
     /// A handler that fared so blocks the call.
@@ -234,17 +237,18 @@ impl<'a> Round<'a> {
                 return Err(stop(&one.part.view, report, &asking.message, None));
             }
         }
-        match asking.fared {
-            Fared::Allow => self.allowed.push(position),
-            Fared::Deny => {}
-            _ => {
-                self.failed |= asking.fared != Fared::Absent;
-                if asking.fared != Fared::Absent {
-                    let (id, hook) = (&one.handler().id, self.call.hook.name());
-                    let text = format!("handler `{id}` of {hook} {}", asking.message);
-                    one.part.view.logs.say(SystemTime::now(), one.session.generation, "warn", text);
-                }
+        match self.call.hook.row().kind {
+            Kind::Evaluate => {
+                let report = report(one, asking.fared, asking.elapsed, &asking.message, false);
+                self.judged.push((position, *report));
             }
+            Kind::Claim if self.failed.is_none() && !matches!(asking.fared, Fared::Allow | Fared::Deny) => {
+                self.failed = Some(report(one, asking.fared, asking.elapsed, &asking.message, false));
+            }
+            _ => {}
+        }
+        if asking.fared == Fared::Allow {
+            self.allowed.push(position);
         }
         Ok(flow)
     }
@@ -291,10 +295,10 @@ impl<'a> Round<'a> {
         let Some(table) = self.table() else { return Ok(()) };
         let policy = |position: usize| table.asked.get(position).is_some_and(|one| one.handler().policy);
         for position in std::mem::take(&mut self.allowed) {
-            // It saw what the policies before it left, and knows its own changes.
+            // It saw what the policies before it left, and knows its own changes, if they count.
             let unseen = |by: &usize| *by != position && !(policy(*by) && *by < position);
             let Some(one) = table.asked.get(position) else { continue };
-            if !merged.changed_by.iter().any(unseen) {
+            if !merged.changed_by.iter().any(unseen) && !merged.ignored.contains(&position) {
                 continue;
             }
             self.rechecked += 1;
@@ -320,9 +324,14 @@ impl<'a> Round<'a> {
         Box::new(Stop { reason, report, result: None })
     }
 
-    /// The reason of a call that a handler stopped; counts that.
+    /// The reason of a call that a handler stopped, its own where none is given here; counts that.
     pub(super) fn denied(&self, position: usize, why: &str) -> String {
-        self.one(position).map(|one| reason(&one.part.view, why)).unwrap_or_default()
+        let Some(one) = self.one(position) else { return String::new() };
+        let told = self.told.get(&position).map_or("", |told| told.message.as_str());
+        match [why, told].into_iter().find(|why| !why.is_empty()) {
+            Some(why) => reason(&one.part.view, why),
+            None => reason(&one.part.view, &format!("blocked by {}", one.handler().id)),
+        }
     }
 
     /// How a handler fared that gave an answer.
@@ -333,7 +342,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn report_of(&self, position: usize, fared: Fared, message: &str) -> Box<types::HandlerReport> {
+    pub(super) fn report_of(&self, position: usize, fared: Fared, message: &str) -> Box<types::HandlerReport> {
         self.one(position).map(|one| report(one, fared, Duration::ZERO, message, false)).unwrap_or_default()
     }
 
@@ -358,13 +367,14 @@ impl<'a> Round<'a> {
         })
     }
 
-    /// Verdicts of an evaluation, those who failed included.
-    pub(super) fn evaluations(&self, given: Vec<(usize, types::Evaluation)>) -> Vec<runtime::HandlerEvaluation> {
-        given
-            .into_iter()
-            .map(|(position, evaluation)| runtime::HandlerEvaluation {
-                handler: Some(*self.report(position)),
-                evaluation: Some(evaluation),
+    /// Verdicts of an evaluation, those who failed or have none included.
+    pub(super) fn evaluations(&mut self, given: Vec<(usize, types::Evaluation)>) -> Vec<runtime::HandlerEvaluation> {
+        let mut given: BTreeMap<usize, types::Evaluation> = given.into_iter().collect();
+        let judged = std::mem::take(&mut self.judged).into_iter();
+        judged
+            .map(|(position, report)| runtime::HandlerEvaluation {
+                handler: Some(report),
+                evaluation: given.remove(&position),
             })
             .collect()
     }
@@ -375,34 +385,42 @@ impl<'a> Round<'a> {
         asked.iter().map(|one| one.part.view.id.to_string()).collect()
     }
 
-    /// Why a targeted claim was not handled.
-    pub(super) fn claim_miss(&self) -> runtime::ClaimMiss {
+    /// Why a targeted claim was not handled, and who failed, if that is why.
+    pub(super) fn claim_miss(&self) -> (runtime::ClaimMiss, Option<Box<types::HandlerReport>>) {
         let target = &self.call.asked.target_plugin_id;
         if self.call.hook.row().kind != Kind::Claim || target.is_empty() || self.answered() {
-            return runtime::ClaimMiss::Unspecified;
+            return (runtime::ClaimMiss::Unspecified, None);
         }
         let asked = self.table().map(|table| table.asked.as_slice()).unwrap_or_default();
-        let is_there = self.snapshot.serves(target);
-        if !is_there {
+        let miss = if !self.snapshot.serves(target) {
             runtime::ClaimMiss::PluginMissing
         } else if !asked.iter().any(|one| one.part.view.id.as_str() == target) {
             runtime::ClaimMiss::NoHandler
-        } else if self.failed {
-            runtime::ClaimMiss::Error
         } else {
-            runtime::ClaimMiss::Declined
-        }
+            match &self.failed {
+                // It did not say no: it could not be asked.
+                Some(report) if report.outcome() == Fared::Absent => runtime::ClaimMiss::PluginMissing,
+                Some(_) => runtime::ClaimMiss::Error,
+                None => runtime::ClaimMiss::Declined,
+            }
+        };
+        (miss, self.failed.clone())
     }
 }
 
 impl Asked {
-    /// Counts how the handler fared.
+    /// Counts how the handler fared, and logs a failure.
     pub(super) fn note(&self, asking: &Asking) {
         if let Some(open) = self.counts.record(asking.pass, asking.fared, asking.at, asking.elapsed) {
             let (view, id) = (&self.part.view, &self.handler().id);
             let text = format!("the breaker of handler `{id}` opened for {open:.1?}");
             tracing::warn!(plugin = %view.id, handler = id, "{text}");
             view.logs.say(SystemTime::now(), self.session.generation, "warn", text);
+        }
+        if matches!(asking.fared, Fared::Error | Fared::Timeout) {
+            let (handler, hook) = (self.handler(), self.handler().hook.name());
+            let text = format!("handler `{}` of {hook} {}", handler.id, asking.message);
+            self.part.view.logs.say(SystemTime::now(), self.session.generation, "warn", text);
         }
     }
 

@@ -41,7 +41,9 @@ pub(crate) struct Merged {
     pub(crate) asked_by: Option<usize>,
     /// Whose parameters are in the result, in order.
     pub(crate) changed_by: Vec<usize>,
-    /// The event of a tool call with the parameters of the result, if there are some.
+    /// Whose parameters came too late to count, in order.
+    pub(crate) ignored: Vec<usize>,
+    /// The event of a tool call with what will run, if that is not what everybody allowed.
     pub(crate) event: Option<Bytes>,
     /// Verdicts on a proposal.
     pub(crate) evaluations: Vec<(usize, types::Evaluation)>,
@@ -62,6 +64,7 @@ impl Merged {
             stopped: true,
             asked_by: None,
             changed_by: Vec::new(),
+            ignored: Vec::new(),
             event: None,
             ..self
         }
@@ -199,6 +202,11 @@ impl Place {
             None => Err("changed an event that cannot be changed".to_owned()),
         };
         self.slot.get_or_init(find).as_ref().map_err(Clone::clone)
+    }
+
+    /// The event as it came.
+    pub(super) fn event(&self) -> Bytes {
+        self.event.clone()
     }
 
     /// What stands there.

@@ -132,7 +132,7 @@ pub(crate) fn reason(result: &types::HookResult) -> &str {
 }
 
 /// Whether an answer ends the call: no later handler is asked.
-fn ends(result: &types::HookResult) -> bool {
+pub(crate) fn ends(result: &types::HookResult) -> bool {
     match &result.result {
         Some(Kind::Claim(_)) => true,
         Some(Kind::ToolCall(_) | Kind::Gate(_) | Kind::Message(_)) => denies(result),

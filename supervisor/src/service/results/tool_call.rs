@@ -123,6 +123,7 @@ pub(super) fn merge(answers: Vec<Answer>, place: &Place) -> Merged {
             if approval.is_some() {
                 let why = "params_json has no effect: an earlier handler asked for an approval of what there was";
                 merged.notices.push((position, why.to_owned()));
+                merged.ignored.push(position);
             } else {
                 match change(params.as_ref(), proceed.params_json, policy, place) {
                     Ok(changed) => {
@@ -151,6 +152,8 @@ pub(super) fn merge(answers: Vec<Answer>, place: &Place) -> Merged {
     }
     if let Some(params) = &params {
         merged.event = place.with(params).ok();
+    } else if !merged.ignored.is_empty() {
+        merged.event = Some(place.event());
     }
     if params.is_some() || approval.is_some() {
         let proceed = types::Proceed { params_json: params.unwrap_or_default(), approval };

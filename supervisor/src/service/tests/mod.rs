@@ -2,15 +2,23 @@
 
 mod actor;
 mod admin;
+mod approvals;
+mod bench;
+mod beside;
+mod catalogue;
+
 mod control;
 mod conversation;
 mod dispatch;
 mod events;
 mod launch;
 mod limits;
+mod observers;
+mod privacy;
 mod registration;
 mod reload;
 mod runtime;
 mod session;
 mod shutdown;
 mod tools;
+mod turns;
