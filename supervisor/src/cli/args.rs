@@ -69,7 +69,7 @@ pub enum Command {
 pub enum Client {
     /// Write a commented outrigger.toml to begin with
     Init(InitArgs),
-    /// Read the configuration and tell every problem with its line
+    /// Read the configuration and tell every problem with its line; with --live try every guard of the running supervisor
     Check(CheckArgs),
     /// Show the supervisor and its plugins
     Status(StatusArgs),
@@ -89,6 +89,8 @@ pub enum Client {
     Events(EventsArgs),
     /// Tell why a plugin is as it is: last failures with their evidence, and what to do
     Why(PluginArg),
+    /// Show the rights of plugins, where each comes from, and what would allow the others
+    Rights(RightsArgs),
     /// List handlers in the order in which they are asked
     Hooks(HooksArgs),
     /// Send a canary through every guard and tell whether each guards
@@ -142,6 +144,9 @@ pub struct InitArgs {
 pub struct CheckArgs {
     /// The file [default: the one that `run` reads]
     pub file: Option<PathBuf>,
+    /// Not a file: send a canary through every guard of the running supervisor; exit code 1 if one does not answer
+    #[arg(long, conflicts_with = "file")]
+    pub live: bool,
 }
 
 /// `status`.
@@ -236,6 +241,14 @@ pub struct HooksArgs {
     pub hook: Option<Hook>,
     /// Only handlers of this plugin
     #[arg(long, value_name = "PLUGIN", value_parser = parse_plugin)]
+    pub plugin: Option<String>,
+}
+
+/// `rights`.
+#[derive(Debug, Clone, Args)]
+pub struct RightsArgs {
+    /// The plugin, with every right there is; none: all plugins, with those that they have or that somebody asked for
+    #[arg(value_name = "PLUGIN", value_parser = parse_plugin)]
     pub plugin: Option<String>,
 }
 

@@ -23,7 +23,7 @@ use super::log::Line;
 use super::session::Ask;
 use super::status::Failure;
 use super::wire::{duration, timestamp, to_duration};
-use super::{admin_views as views, canary};
+use super::{admin_rights, admin_views as views, canary};
 use crate::domain::hook::Hook;
 use crate::domain::json::{self, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::keys::{KeyInfo, KeysError};
@@ -132,10 +132,7 @@ impl AdminService for AdminApi {
         request: Request<wire::ListPluginsRequest>,
     ) -> Result<Response<wire::ListPluginsResponse>, Status> {
         let request = request.into_inner();
-        let size = match request.page_size {
-            0 => 100,
-            size => size.min(1000) as usize,
-        };
+        let size = views::page_size(request.page_size);
         let wanted = |status: &wire::PluginStatus| request.states.is_empty() || request.states.contains(&status.state);
         let after = |status: &wire::PluginStatus| status.plugin_id.as_str() > request.page_token.as_str();
         let mut plugins: Vec<_> = self.statuses().into_iter().filter(wanted).filter(after).take(size + 1).collect();
@@ -345,6 +342,13 @@ impl AdminService for AdminApi {
             failures: details.failures.iter().rev().map(views::failure).collect(),
             last_reclaim: None,
         }))
+    }
+
+    async fn list_grants(
+        &self,
+        request: Request<wire::ListGrantsRequest>,
+    ) -> Result<Response<wire::ListGrantsResponse>, Status> {
+        Ok(Response::new(admin_rights::list(&self.core, &request.into_inner())?))
     }
 
     async fn list_hooks(

@@ -10,6 +10,7 @@ pub(super) mod init;
 pub(super) mod inspect;
 pub(super) mod key;
 pub(super) mod logs;
+pub(super) mod rights;
 pub(super) mod shutdown;
 pub(super) mod status;
 pub(super) mod stop;
