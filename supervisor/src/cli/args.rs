@@ -73,6 +73,8 @@ pub enum Client {
     Check(CheckArgs),
     /// Show the supervisor and its plugins
     Status(StatusArgs),
+    /// Show plugins and what they use, again and again; once where there is no terminal
+    Top(TopArgs),
     /// Show all about a plugin: rights, guards, handlers, sandbox, what does not hold
     Inspect(PluginArg),
     /// Start a plugin and wait until it is ready
@@ -158,6 +160,17 @@ pub struct StatusArgs {
     /// Go on: one line for each change
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// `top`.
+#[derive(Debug, Clone, Args)]
+pub struct TopArgs {
+    /// Show it once; processor use is that of one interval
+    #[arg(long)]
+    pub once: bool,
+    /// Time from one look to the next, 500ms to 60s
+    #[arg(short = 'd', long, value_name = "TIME", default_value = "2s", value_parser = parse_interval)]
+    pub interval: Duration,
 }
 
 /// A command on one plugin.
@@ -392,6 +405,13 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
         Ok(length) if !length.is_zero() && length <= Duration::from_secs(86_400) => Ok(length),
         _ => Err(wrong()),
     }
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    parse_seconds(text)
+        .ok()
+        .filter(|length| (Duration::from_millis(500)..=Duration::from_secs(60)).contains(length))
+        .ok_or_else(|| "a length of time from 500ms to 60s".to_owned())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod exit;
 mod failure;
 mod json;
 mod replay;
+mod screen;
 mod table;
 mod terminal;
 mod text;
@@ -61,6 +62,7 @@ async fn dispatch(context: &mut Context<'_>, command: Client, check: ConfigCheck
         Client::Check(args) if args.live => command::guards::live(context).await,
         Client::Check(args) => command::check::check(context, &args, check),
         Client::Status(args) => command::status::status(context, args).await,
+        Client::Top(args) => command::top::top(context, args).await,
         Client::Inspect(args) => command::inspect::inspect(context, args).await,
         Client::Start(args) => command::control::start(context, args).await,
         Client::Stop(args) => command::stop::stop(context, args).await,

@@ -25,6 +25,7 @@ mod latency;
 mod launch;
 mod launch_state;
 mod log;
+mod metrics;
 mod output;
 mod plugin_service;
 mod rate;

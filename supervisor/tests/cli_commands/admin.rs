@@ -94,6 +94,28 @@ fn status_follows_until_the_supervisor_is_gone() {
 }
 
 #[test]
+fn top_shows_once_what_plugins_use() {
+    let fake = Fake::start();
+    let ran = outrigger(fake.dir(), &["top", "--once", "-d", "500ms"]);
+    let expected = "\
+outrigger 0.1.0, up 2h 5m   2 plugins: 1 quarantined, 1 ready   1 runtime
+
+PLUGIN       STATE        GEN  CPU%   MEMORY  PROCS  CALLS    P50    P99  DENIALS  RESTARTS  LAG  MESSAGE
+broken       quarantined    9     -        -      -      -      -      -        0         5    0  exited with status 1: \\u{1b}[2J\\u{202e}gone; again in 30s; 1 guard declared and not granted: does not guard
+policy-gate  ready          3   0.0  5.0 MiB      1      1  340us  1.2ms        7         2    0
+";
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, expected, ""));
+    let narrow = Run::new(fake.dir(), &["top", "--once", "-d", "500ms"]).width(50).go();
+    assert!(narrow.out.lines().all(|line| line.chars().count() <= 50), "{}", narrow.out);
+    let json = outrigger(fake.dir(), &["top", "--json", "-d", "500ms"]).json();
+    assert_eq!(json["supervisor"]["pid"], 4242);
+    let gate = &json["plugins"][1];
+    assert_eq!((&gate["plugin_id"], &gate["cpu_percent"]), (&json!("policy-gate"), &json!(0.0)));
+    assert_eq!((&gate["resources"]["invocations_in_flight"], &gate["p99_us"]), (&json!(1), &json!(1240)));
+    assert_eq!(json["plugins"][0]["cpu_percent"], json!(null), "it has no process");
+}
+
+#[test]
 fn inspect_says_first_what_does_not_hold() {
     let fake = Fake::start();
     let ran = outrigger(fake.dir(), &["inspect", "policy-gate"]);

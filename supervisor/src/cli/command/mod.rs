@@ -14,4 +14,5 @@ pub(super) mod rights;
 pub(super) mod shutdown;
 pub(super) mod status;
 pub(super) mod stop;
+pub(super) mod top;
 pub(super) mod why;
