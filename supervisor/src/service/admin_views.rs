@@ -15,7 +15,7 @@ use super::view::HandlerStats;
 use super::wire::{duration, timestamp};
 use crate::domain::guard::{Guard, OnAbsent, guard_counts};
 use crate::domain::hook::Hook;
-use crate::domain::launch::ExitStatus;
+use crate::domain::launch::{ExitStatus, FIXED_VARIABLES};
 use crate::domain::spec::Entry;
 use crate::domain::store::FailureRecord;
 
@@ -202,20 +202,8 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
     if let Entry::Sound(spec) = &details.entry {
         response.command.clone_from(&spec.command);
         response.grants = super::wire::grants(&spec.rights);
-        let fixed = [
-            "HOME",
-            "LANG",
-            "OUTRIGGER_DATA_DIR",
-            "OUTRIGGER_LAUNCH",
-            "OUTRIGGER_PACKAGE_DIR",
-            "OUTRIGGER_SOCKET",
-            "OUTRIGGER_TARGET",
-            "OUTRIGGER_TOKEN",
-            "PATH",
-            "TMPDIR",
-        ];
         response.environment_names =
-            fixed.iter().map(|name| (*name).to_owned()).chain(spec.environment.keys().cloned()).collect();
+            FIXED_VARIABLES.iter().map(|name| (*name).to_owned()).chain(spec.environment.keys().cloned()).collect();
         // The only one that is passed on, where there is one.
         if std::env::var_os("TZ").is_some() {
             response.environment_names.push("TZ".to_owned());

@@ -3,6 +3,8 @@
 //! Uses the domain's contracts and the wire contract; makes no process and binds no socket itself.
 
 mod actor;
+mod admin_explain;
+mod admin_logs;
 mod admin_rights;
 mod admin_service;
 mod admin_views;
