@@ -2,14 +2,15 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// How often is looked whether a key was pressed.
+const KEYS: Duration = Duration::from_millis(50);
 /// To the other screen, without a cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 /// Back to what was shown before, with the cursor.
@@ -109,16 +110,14 @@ pub(crate) enum Happened {
 /// Waits for what a person does. From its making on no signal ends the process by itself.
 pub(crate) struct Person {
     signals: [(tokio::signal::unix::Signal, Happened); 5],
-    /// Keys. `None`: they do not come from a terminal.
-    keys: Option<AsyncFd<io::Stdin>>,
+    /// Keys come from a terminal.
+    keys: bool,
 }
 
 impl Person {
     /// To be called inside a tokio runtime.
     pub(crate) fn new() -> io::Result<Self> {
         let heard = |kind, happened| Ok::<_, io::Error>((signal(kind)?, happened));
-        let stdin = io::stdin();
-        let keys = stdin.is_terminal().then(|| AsyncFd::with_interest(stdin, Interest::READABLE)).transpose()?;
         Ok(Self {
             signals: [
                 heard(SignalKind::interrupt(), Happened::Quit)?,
@@ -127,7 +126,7 @@ impl Person {
                 heard(SignalKind::window_change(), Happened::Resized)?,
                 heard(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()), Happened::Suspended)?,
             ],
-            keys,
+            keys: io::stdin().is_terminal(),
         })
     }
 
@@ -140,26 +139,26 @@ impl Person {
             _ = hangup.0.recv() => hangup.1,
             _ = resize.0.recv() => resize.1,
             _ = stop.0.recv() => stop.1,
-            () = quit_key(self.keys.as_ref()) => Happened::Quit,
+            () = quit_key(), if self.keys => Happened::Quit,
         }
     }
 }
 
 /// Waits for `q`, or for the end of what is typed.
-async fn quit_key(keys: Option<&AsyncFd<io::Stdin>>) {
-    let Some(keys) = keys else { return std::future::pending().await };
+///
+/// The terminal is not in non-blocking mode, which it would share with the shell: so only what is there is read.
+async fn quit_key() {
+    let stdin = io::stdin();
     loop {
-        let Ok(mut ready) = keys.readable().await else { return };
-        // The terminal is not in non-blocking mode, which it would share with the shell: so read only what is there.
-        while is_readable(keys.get_ref()) {
+        while is_readable(&stdin) {
             let mut typed = [0; 64];
-            match keys.get_ref().lock().read(&mut typed) {
+            match stdin.lock().read(&mut typed) {
                 Ok(0) | Err(_) => return,
                 Ok(count) if typed[..count].iter().any(|key| matches!(key, b'q' | b'Q')) => return,
                 Ok(_) => {}
             }
         }
-        ready.clear_ready();
+        tokio::time::sleep(KEYS).await;
     }
 }
 
