@@ -83,7 +83,10 @@ pub(in crate::cli) async fn live(context: &mut Context<'_>) -> Result<Exit, Fail
     let verdict = match (sound, document.reports.is_empty()) {
         (true, true) => context.terminal.paint(WARN, "no guard counts"),
         (true, false) => format!("{tried} tried, {}", context.terminal.paint(GOOD, "every one answered")),
-        (false, _) => format!("{tried} tried, {}", context.terminal.paint(BAD, format!("{silent} did not answer"))),
+        (false, _) => {
+            let wrong = if silent > 0 { format!("{silent} did not answer") } else { "some are not served".to_owned() };
+            format!("{tried} tried, {}", context.terminal.paint(BAD, wrong))
+        }
     };
     context.line(verdict)?;
     Ok(exit)

@@ -79,7 +79,7 @@ const GET: &str = "GET /metrics HTTP/1.1\r\nHost: outrigger\r\n\r\n";
 async fn a_collector_reads_what_was_counted() {
     within(async {
         let world = World::with(vec![spec("p"), spec("q")]).await;
-        let mut launches = vec![world.launched().await, world.launched().await];
+        let mut launches = [world.launched().await, world.launched().await];
         launches.sort_by_key(|launch| launch.plan.plugin.to_string());
         let _serves = launches[0].serves(|_| Some(allow())).await;
         world.until_state("p", State::Ready).await;
