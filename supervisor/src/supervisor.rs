@@ -87,6 +87,7 @@ pub struct Supervisor {
     stopping: CancellationToken,
     runtime_socket: PathBuf,
     admin_socket: PathBuf,
+    metrics_socket: Option<PathBuf>,
     warnings: Vec<String>,
     leftovers: u32,
 }
@@ -114,6 +115,7 @@ impl Supervisor {
 
         let known = Arc::new(packages(&records));
         let config = load(&config_path, &state_dir, &known)?;
+        let metrics_wanted = config.settings.metrics_socket;
         let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -150,9 +152,25 @@ impl Supervisor {
         // Who sees the runtime's socket can count on the operator's.
         let admin = ControlListener::bind(&admin_socket, None, Stale::Replace)?;
         let runtime = ControlListener::bind(&runtime_socket, None, Stale::Replace)?;
+        let metrics_socket = metrics_wanted.then(|| paths::metrics_socket(&runtime_dir));
+        if let Some(path) = &metrics_socket {
+            let metrics = ControlListener::bind(path, None, Stale::Replace)?;
+            service.serve_metrics(accept(metrics, &tasks, &stopping));
+        }
         service.serve_runtimes(accept(runtime, &tasks, &stopping));
         service.serve_operators(accept(admin, &tasks, &stopping));
-        Ok(Self { service, launcher, store, tasks, stopping, runtime_socket, admin_socket, warnings, leftovers })
+        Ok(Self {
+            service,
+            launcher,
+            store,
+            tasks,
+            stopping,
+            runtime_socket,
+            admin_socket,
+            metrics_socket,
+            warnings,
+            leftovers,
+        })
     }
 
     /// For the benchmarks.
@@ -173,6 +191,12 @@ impl Supervisor {
     #[must_use]
     pub fn admin_socket(&self) -> &Path {
         &self.admin_socket
+    }
+
+    /// The socket for collectors of metrics, where the configuration wants one.
+    #[must_use]
+    pub fn metrics_socket(&self) -> Option<&Path> {
+        self.metrics_socket.as_deref()
     }
 
     /// What the configuration says that is not wrong, but not as somebody meant it.

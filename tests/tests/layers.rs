@@ -37,10 +37,19 @@ const LAYERS: &[Layer] = &[
         uses: &["config", "domain"],
         forbidden: &["outrigger_proto", "prost", "prost_types", "tonic", "hyper"],
     },
-    // Names of hooks and ids, and how a client dials: it knows a supervisor by its sockets, like any other client.
+    // Names of hooks, ids and rights, what a text must not hold, and how a client dials: it knows a supervisor by its
+    // sockets, like any other client.
     Layer {
         name: "cli",
-        uses: &["domain::hook", "domain::ids", "transport::client", "transport::keys", "transport::paths"],
+        uses: &[
+            "domain::hook",
+            "domain::ids",
+            "domain::rights",
+            "domain::text",
+            "transport::client",
+            "transport::keys",
+            "transport::paths",
+        ],
         forbidden: &["rusqlite"],
     },
 ];

@@ -69,10 +69,12 @@ pub enum Command {
 pub enum Client {
     /// Write a commented outrigger.toml to begin with
     Init(InitArgs),
-    /// Read the configuration and tell every problem with its line
+    /// Read the configuration and tell every problem with its line; with --live try every guard of the running supervisor
     Check(CheckArgs),
     /// Show the supervisor and its plugins
     Status(StatusArgs),
+    /// Show plugins and what they use, again and again; once where there is no terminal
+    Top(TopArgs),
     /// Show all about a plugin: rights, guards, handlers, sandbox, what does not hold
     Inspect(PluginArg),
     /// Start a plugin and wait until it is ready
@@ -89,6 +91,8 @@ pub enum Client {
     Events(EventsArgs),
     /// Tell why a plugin is as it is: last failures with their evidence, and what to do
     Why(PluginArg),
+    /// Show the rights of plugins, where each comes from, and what would allow the others
+    Rights(RightsArgs),
     /// List handlers in the order in which they are asked
     Hooks(HooksArgs),
     /// Send a canary through every guard and tell whether each guards
@@ -142,6 +146,9 @@ pub struct InitArgs {
 pub struct CheckArgs {
     /// The file [default: the one that `run` reads]
     pub file: Option<PathBuf>,
+    /// Not a file: send a canary through every guard of the running supervisor; exit code 1 if one does not answer
+    #[arg(long, conflicts_with = "file")]
+    pub live: bool,
 }
 
 /// `status`.
@@ -153,6 +160,17 @@ pub struct StatusArgs {
     /// Go on: one line for each change
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// `top`.
+#[derive(Debug, Clone, Args)]
+pub struct TopArgs {
+    /// Show it once; processor use is that of one interval
+    #[arg(long)]
+    pub once: bool,
+    /// Time from one look to the next, 500ms to 60s
+    #[arg(short = 'd', long, value_name = "TIME", default_value = "2s", value_parser = parse_interval)]
+    pub interval: Duration,
 }
 
 /// A command on one plugin.
@@ -236,6 +254,14 @@ pub struct HooksArgs {
     pub hook: Option<Hook>,
     /// Only handlers of this plugin
     #[arg(long, value_name = "PLUGIN", value_parser = parse_plugin)]
+    pub plugin: Option<String>,
+}
+
+/// `rights`.
+#[derive(Debug, Clone, Args)]
+pub struct RightsArgs {
+    /// The plugin, with every right there is; none: all plugins, with those that they have or that somebody asked for
+    #[arg(value_name = "PLUGIN", value_parser = parse_plugin)]
     pub plugin: Option<String>,
 }
 
@@ -382,6 +408,13 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
         Ok(length) if !length.is_zero() && length <= Duration::from_secs(86_400) => Ok(length),
         _ => Err(wrong()),
     }
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    parse_seconds(text)
+        .ok()
+        .filter(|length| (Duration::from_millis(500)..=Duration::from_secs(60)).contains(length))
+        .ok_or_else(|| "a length of time from 500ms to 60s".to_owned())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
-use super::text::is_unsafe;
+use crate::domain::text::is_deceptive;
 
 /// The value as one document, indented, without a line break at its end.
 pub(crate) fn document<T: Serialize>(value: &T) -> String {
@@ -28,13 +28,13 @@ fn write<T: Serialize, F: Formatter>(value: &T, formatter: F) -> String {
     String::from_utf8(text).expect("the formatter passes UTF-8 on as it came")
 }
 
-/// Escapes what [`is_unsafe`] names; all else as the formatter inside does it.
+/// Escapes what [`is_deceptive`] names; all else as the formatter inside does it.
 struct Harmless<F>(F);
 
 impl<F: Formatter> Formatter for Harmless<F> {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some((at, character)) = rest.char_indices().find(|(_, character)| is_unsafe(*character)) {
+        while let Some((at, character)) = rest.char_indices().find(|(_, character)| is_deceptive(*character)) {
             writer.write_all(&rest.as_bytes()[..at])?;
             let mut units = [0; 2];
             for unit in character.encode_utf16(&mut units) {

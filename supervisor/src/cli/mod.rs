@@ -15,6 +15,7 @@ mod exit;
 mod failure;
 mod json;
 mod replay;
+mod screen;
 mod table;
 mod terminal;
 mod text;
@@ -58,8 +59,10 @@ pub fn execute(global: &Global, command: Client, check: ConfigCheck, terminal: &
 async fn dispatch(context: &mut Context<'_>, command: Client, check: ConfigCheck) -> Result<Exit, Failure> {
     match command {
         Client::Init(args) => command::init::init(context, &args),
+        Client::Check(args) if args.live => command::guards::live(context).await,
         Client::Check(args) => command::check::check(context, &args, check),
         Client::Status(args) => command::status::status(context, args).await,
+        Client::Top(args) => command::top::top(context, args).await,
         Client::Inspect(args) => command::inspect::inspect(context, args).await,
         Client::Start(args) => command::control::start(context, args).await,
         Client::Stop(args) => command::stop::stop(context, args).await,
@@ -68,6 +71,7 @@ async fn dispatch(context: &mut Context<'_>, command: Client, check: ConfigCheck
         Client::Logs(args) => command::logs::logs(context, args).await,
         Client::Events(args) => command::events::events(context, args).await,
         Client::Why(args) => command::why::why(context, args).await,
+        Client::Rights(args) => command::rights::rights(context, args).await,
         Client::Hooks(args) => command::hooks::hooks(context, args).await,
         Client::Guards(args) => command::guards::guards(context, args).await,
         Client::Call(args) => command::call::call(context, args).await,

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::domain::text::is_deceptive;
+
 /// The text with every character that could steer a terminal, hide or reorder what is read, written as an escape.
 /// Line breaks and tabs are escaped too, so that one text stays on one line.
 #[must_use]
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    if !text.chars().any(is_deceptive) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
@@ -16,20 +18,11 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
             '\n' => escaped.push_str("\\n"),
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
-            other if is_unsafe(other) => escaped.push_str(&format!("\\u{{{:x}}}", u32::from(other))),
+            other if is_deceptive(other) => escaped.extend(other.escape_unicode()),
             other => escaped.push(other),
         }
     }
     Cow::Owned(escaped)
-}
-
-/// Control characters, bidirectional controls, invisible ones and separators that some terminals break lines at.
-#[must_use]
-pub(crate) fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The beginning of a text, with an ellipsis where something is left out. `limit` counts characters, at least 1.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::domain::text;
+
 /// Longest value shown, in characters.
 const SHOWN: usize = 80;
 
@@ -58,7 +60,7 @@ impl fmt::Display for Problem {
             line += "; ";
             line += &self.right;
         }
-        f.write_str(&printable(&line))
+        f.write_str(&text::escape(&line))
     }
 }
 
@@ -79,28 +81,6 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
-
-/// A text with every character escaped that could move a cursor, hide text or turn its direction.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_deceptive(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// A control character, a line separator, or one that is invisible or turns the direction of what follows.
-pub(super) fn is_deceptive(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}'
-        )
-}
 
 /// A string as a problem shows it: in quotes, and cut where it is long.
 pub(super) fn quoted(text: &str) -> String {

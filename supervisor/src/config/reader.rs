@@ -10,8 +10,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::Key;
-use super::problem::{Problem, Problems, is_deceptive, perhaps, printable, quoted};
+use super::problem::{Problem, Problems, perhaps, quoted};
 use super::units;
+use crate::domain::text;
 
 /// Problems kept of one file or entry; what comes after is counted only.
 const MOST_PROBLEMS: usize = 100;
@@ -222,7 +223,7 @@ impl<'d> Node<'d> {
             self.fail("is empty", &format!("1 to {longest} characters"));
         } else if text.chars().count() > longest {
             self.fail("is too long", &format!("at most {longest} characters"));
-        } else if text.chars().any(is_deceptive) {
+        } else if text.chars().any(text::is_deceptive) {
             self.fail("has a character that cannot be shown", "one line of text");
         } else {
             return Some(text.to_owned());
@@ -361,6 +362,6 @@ impl<'d> Node<'d> {
 /// The path to a key. Keys that are not bare are put in quotes, as in TOML.
 fn join(path: &str, name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    let name = if bare && name.len() <= 80 { name.to_owned() } else { quoted(&printable(name)) };
+    let name = if bare && name.len() <= 80 { name.to_owned() } else { quoted(&text::escape(name)) };
     if path.is_empty() { name } else { format!("{path}.{name}") }
 }

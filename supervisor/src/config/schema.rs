@@ -8,9 +8,10 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{PatternOptions, Retrieve, Uri, Validator};
 use serde_json::Value;
 
-use super::problem::{printable, quoted};
+use super::problem::quoted;
 use super::schema_cost;
 use crate::domain::json::{JsonError, ValueLimits, validate_value};
+use crate::domain::text;
 
 /// Longest schema, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -70,7 +71,10 @@ pub struct Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.place.is_empty() { "/" } else { &self.place };
-        f.write_str(&printable(&format!("at `{place}`: {} is not what the schema wants: {}", self.value, self.wants)))
+        f.write_str(&text::escape(&format!(
+            "at `{place}`: {} is not what the schema wants: {}",
+            self.value, self.wants
+        )))
     }
 }
 
@@ -91,7 +95,7 @@ impl Schema {
     pub fn compile(text: &[u8]) -> Result<Self, SchemaError> {
         let limits = ValueLimits { max_bytes: MAX_BYTES, ..ValueLimits::payload(MAX_DEPTH) };
         validate_value(text, &limits)?;
-        let refused = |error: &dyn fmt::Display| SchemaError::Refused(printable(&error.to_string()));
+        let refused = |error: &dyn fmt::Display| SchemaError::Refused(text::escape(&error.to_string()));
         let schema: Value = serde_json::from_slice(text).map_err(|error| refused(&error))?;
         if !schema.is_object() && !schema.is_boolean() {
             return Err(SchemaError::Refused("it is neither an object nor a boolean".to_owned()));
@@ -105,7 +109,7 @@ impl Schema {
             .build(&schema)
             .map_err(|error| SchemaError::Invalid {
                 place: error.instance_path().to_string(),
-                message: shorten(&printable(&error.to_string())),
+                message: shorten(&text::escape(&error.to_string())),
             })?;
         Ok(Self { validator, visits, patterns })
     }

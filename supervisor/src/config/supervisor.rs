@@ -9,10 +9,15 @@ use crate::domain::settings::Settings;
 
 /// A value of a setting: what it looks like in the file, and reading it.
 trait Value: Sized {
-    fn read(node: &Node<'_>, range: RangeInclusive<Self>) -> Option<Self>;
+    /// What bounds it.
+    type Range;
+
+    fn read(node: &Node<'_>, range: Self::Range) -> Option<Self>;
 }
 
 impl Value for Duration {
+    type Range = RangeInclusive<Self>;
+
     fn read(node: &Node<'_>, range: RangeInclusive<Self>) -> Option<Self> {
         node.duration(range)
     }
@@ -20,14 +25,26 @@ impl Value for Duration {
 
 /// A size in bytes.
 impl Value for u64 {
+    type Range = RangeInclusive<Self>;
+
     fn read(node: &Node<'_>, range: RangeInclusive<Self>) -> Option<Self> {
         node.size(range)
     }
 }
 
 impl Value for u32 {
+    type Range = RangeInclusive<Self>;
+
     fn read(node: &Node<'_>, range: RangeInclusive<Self>) -> Option<Self> {
         node.count(range)
+    }
+}
+
+impl Value for bool {
+    type Range = ();
+
+    fn read(node: &Node<'_>, (): ()) -> Option<Self> {
+        node.boolean()
     }
 }
 
@@ -35,17 +52,17 @@ impl Value for u32 {
 const TIME: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3_600);
 
 macro_rules! settings {
-    ($($name:ident = $form:ident($range:expr), $about:literal;)*) => {
+    ($($name:ident = $form:ident $(($range:expr))?, $about:literal;)*) => {
         /// Keys of `[supervisor]`: the fields of [`Settings`].
         pub(super) const SUPERVISOR: &[Key] = &[
-            $(Key { name: stringify!($name), required: false, form: Form::$form($range), about: $about },)*
+            $(Key { name: stringify!($name), required: false, form: Form::$form $(($range))?, about: $about },)*
         ];
 
         /// Reads the settings; what is missing or wrong has its default.
         pub(super) fn read(table: &Table<'_>) -> Settings {
             let default = Settings::default();
             let settings = Settings {
-                $($name: table.get(stringify!($name)).and_then(|node| Value::read(&node, $range)).unwrap_or(default.$name),)*
+                $($name: table.get(stringify!($name)).and_then(|node| Value::read(&node, ($($range)?))).unwrap_or(default.$name),)*
             };
             check_order(table, &settings);
             settings
@@ -78,6 +95,7 @@ settings! {
     plugin_bytes_per_second = Size(64 << 10..=16 << 30), "Bytes a second read from a plugin's connections; a quarter of it in a burst. Default 32MiB.";
     host_calls_per_second = Count(1..=1_000_000), "Host calls a second of one plugin; twice as many in a burst. Default 500.";
     log_lines_per_second = Count(1..=1_000_000), "Log lines a second of one plugin. Default 1000.";
+    metrics_socket = Flag, "Serve counts and gauges as OpenMetrics on metrics.sock in the runtime directory. Default false.";
 }
 
 /// A first wait is not longer than the longest.

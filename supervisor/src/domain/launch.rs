@@ -229,6 +229,20 @@ pub enum LaunchError {
     },
 }
 
+/// Variables that every launch has, whatever manifest and operator set; with `TZ`, where the supervisor has it.
+pub const FIXED_VARIABLES: [&str; 10] = [
+    "HOME",
+    "LANG",
+    "OUTRIGGER_DATA_DIR",
+    "OUTRIGGER_LAUNCH",
+    "OUTRIGGER_PACKAGE_DIR",
+    "OUTRIGGER_SOCKET",
+    "OUTRIGGER_TARGET",
+    "OUTRIGGER_TOKEN",
+    "PATH",
+    "TMPDIR",
+];
+
 /// A connection to a control socket from a process that is no plugin's.
 pub struct ControlConnection {
     /// Bytes in and out.

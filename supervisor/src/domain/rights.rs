@@ -63,10 +63,12 @@ struct ScopeRow {
     not_workspace: bool,
     /// Granted name by name.
     by_name: bool,
+    /// What it allows, for people.
+    about: &'static str,
 }
 
 macro_rules! scopes {
-    ($($scope:ident = $name:literal $($flag:ident)*;)*) => {
+    ($($scope:ident = $name:literal $($flag:ident)*, $about:literal;)*) => {
         /// A right a plugin can be granted.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Scope {
@@ -84,6 +86,7 @@ macro_rules! scopes {
                     granted_only: false,
                     not_workspace: false,
                     by_name: false,
+                    about: $about,
                 };
                 $(row.$flag = true;)*
                 row
@@ -93,24 +96,24 @@ macro_rules! scopes {
 }
 
 scopes! {
-    HooksConversation = "hooks.conversation";
-    HooksPrompt = "hooks.prompt" community_default;
-    HooksTools = "hooks.tools" community_default;
-    HooksMessages = "hooks.messages";
-    PolicyTrusted = "policy.trusted" not_workspace;
-    ToolsServe = "tools.serve";
-    EventsRead = "events.read" community_default;
-    EventsEmit = "events.emit" community_default;
-    EventsHostStreams = "events.host-streams" bundled_only;
-    State = "state" community_default;
-    Inject = "inject" community_default;
-    Approvals = "approvals";
-    Transition = "transition" granted_only not_workspace by_name;
-    Schedule = "schedule";
-    Lease = "lease";
-    Attach = "attach" not_workspace by_name;
-    CommandsReserved = "commands.reserved" bundled_only by_name;
-    SessionsAddress = "sessions.address" not_workspace;
+    HooksConversation = "hooks.conversation", "hooks, messages and content streams that show the conversation";
+    HooksPrompt = "hooks.prompt" community_default, "hooks that add to the prompt";
+    HooksTools = "hooks.tools" community_default, "hooks around tool calls";
+    HooksMessages = "hooks.messages", "hooks that see or change messages on their way";
+    PolicyTrusted = "policy.trusted" not_workspace, "tool policies asked before every ordinary hook, and before_install";
+    ToolsServe = "tools.serve", "tools for the model";
+    EventsRead = "events.read" community_default, "agent events; without hooks.conversation only their outlines";
+    EventsEmit = "events.emit" community_default, "events on streams of the plugin's own";
+    EventsHostStreams = "events.host-streams" bundled_only, "events on the host's streams";
+    State = "state" community_default, "state in sessions and runs";
+    Inject = "inject" community_default, "context for the next turn";
+    Approvals = "approvals", "questions to a person outside a tool call";
+    Transition = "transition" granted_only not_workspace by_name, "changes of a session's entry, in the fields named";
+    Schedule = "schedule", "turns at a time or at intervals";
+    Lease = "lease", "continuations of a run";
+    Attach = "attach" not_workspace by_name, "files in a conversation, from the roots named";
+    CommandsReserved = "commands.reserved" bundled_only by_name, "reserved commands: those named, else the one that is its id";
+    SessionsAddress = "sessions.address" not_workspace, "sessions named by their key";
 }
 
 impl Scope {
@@ -140,6 +143,12 @@ impl Scope {
     #[must_use]
     pub fn is_by_name(self) -> bool {
         self.row().by_name
+    }
+
+    /// What it allows, in words to follow a colon.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        self.row().about
     }
 
     /// The tier has it without a grant.
@@ -186,6 +195,7 @@ pub struct Rights {
     tier: Tier,
     effective: BTreeMap<Scope, Grant>,
     requested: BTreeSet<Scope>,
+    granted: BTreeMap<Scope, Grant>,
     denied: BTreeSet<Scope>,
 }
 
@@ -205,7 +215,7 @@ impl Rights {
             .filter(|scope| !denied.contains(scope) && scope.is_allowed(tier))
             .map(|scope| (scope, granted.get(&scope).cloned().unwrap_or_default()))
             .collect();
-        Self { tier, effective, requested, denied }
+        Self { tier, effective, requested, granted: granted.clone(), denied }
     }
 
     /// The tier.
@@ -224,6 +234,12 @@ impl Rights {
     #[must_use]
     pub fn requested(&self) -> &BTreeSet<Scope> {
         &self.requested
+    }
+
+    /// What the operator granted, whether or not it takes effect.
+    #[must_use]
+    pub fn granted(&self) -> &BTreeMap<Scope, Grant> {
+        &self.granted
     }
 
     /// What the operator denied.

@@ -53,6 +53,8 @@ pub struct Settings {
     pub host_calls_per_second: u32,
     /// Log lines a second of one plugin (§14).
     pub log_lines_per_second: u32,
+    /// Serve counts and gauges as OpenMetrics on `metrics.sock`.
+    pub metrics_socket: bool,
 }
 
 impl Default for Settings {
@@ -82,6 +84,7 @@ impl Default for Settings {
             plugin_bytes_per_second: 32 * 1024 * 1024,
             host_calls_per_second: 500,
             log_lines_per_second: 1_000,
+            metrics_socket: false,
         }
     }
 }

@@ -15,6 +15,7 @@ use super::rights::{Rights, Tier};
 
 /// One entry of `outrigger.toml`, in the file's order.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are few entries, and fewer that are broken")]
 pub enum Entry {
     /// It can be started.
     Sound(Box<PluginSpec>),

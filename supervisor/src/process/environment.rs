@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::Generation;
-    use crate::domain::launch::Connect;
+    use crate::domain::launch::{Connect, FIXED_VARIABLES};
 
     fn plan(environment: &[(&str, &str)]) -> Plan {
         Plan {
@@ -142,6 +142,13 @@ mod tests {
             "TZ=Europe/Vienna",
         ];
         assert_eq!(texts(&[("MODE", "fast")], Some("Europe/Vienna")).expect("sound variables"), expected);
+    }
+
+    #[test]
+    fn what_operators_are_told_is_what_is_set() {
+        let texts = texts(&[], None).expect("sound variables");
+        let names: Vec<_> = texts.iter().filter_map(|text| text.split_once('=')).map(|(name, _)| name).collect();
+        assert_eq!(names, FIXED_VARIABLES);
     }
 
     #[test]

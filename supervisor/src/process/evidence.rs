@@ -9,6 +9,7 @@ use rustix::param::page_size;
 
 use super::procfs::{self, Stat};
 use crate::domain::launch::Evidence;
+use crate::domain::text::escape;
 
 const PROCESSES_MAX: usize = 32;
 const THREADS_MAX: usize = 32;
@@ -140,23 +141,13 @@ fn describe(state: char) -> String {
     .to_owned()
 }
 
-/// Text of a plugin's choice, fit for a terminal and a log: one line, bounded, nothing that moves or reorders text.
+/// Text of a plugin's choice, fit for a terminal and a log: one line, bounded, nothing that moves, hides or reorders text.
 fn clean(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let mut cleaned = String::new();
-    for (count, character) in text.chars().enumerate() {
-        if count == TEXT_MAX {
-            cleaned.push('…');
-            break;
-        }
-        let reorders = matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || reorders {
-            cleaned.extend(character.escape_unicode());
-        } else {
-            cleaned.push(character);
-        }
+    match text.char_indices().nth(TEXT_MAX) {
+        None => escape(&text),
+        Some((end, _)) => escape(&text[..end]) + "…",
     }
-    cleaned
 }
 
 #[cfg(test)]

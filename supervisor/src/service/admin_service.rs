@@ -19,26 +19,19 @@ use super::actor::Plugin;
 use super::core::Core;
 use super::dispatch::{self, Asking};
 use super::events::{Follow, WatchFilter};
-use super::log::Line;
 use super::session::Ask;
 use super::status::Failure;
 use super::tools::Tools;
 use super::wire::{duration, timestamp, to_duration};
-use super::{admin_views as views, canary};
+use super::{admin_explain, admin_logs, admin_rights, admin_views as views, canary};
 use crate::domain::hook::Hook;
 use crate::domain::json::{self, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::keys::{KeyInfo, KeysError};
 use crate::domain::lifecycle::StopHow;
 use crate::domain::text;
 
-/// Log lines of one request.
-const MAX_LINES: u32 = 10_000;
-/// Log lines where the request names no number.
-const DEFAULT_LINES: u32 = 100;
 /// Newest events of one request: as many as there are at most.
 const MAX_EVENTS: u32 = 8192;
-/// Log lines of one message.
-const LINES_A_MESSAGE: usize = 200;
 /// Shortest distance of reports of resources.
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -134,10 +127,7 @@ impl AdminService for AdminApi {
         request: Request<wire::ListPluginsRequest>,
     ) -> Result<Response<wire::ListPluginsResponse>, Status> {
         let request = request.into_inner();
-        let size = match request.page_size {
-            0 => 100,
-            size => size.min(1000) as usize,
-        };
+        let size = views::page_size(request.page_size);
         let wanted = |status: &wire::PluginStatus| request.states.is_empty() || request.states.contains(&status.state);
         let after = |status: &wire::PluginStatus| status.plugin_id.as_str() > request.page_token.as_str();
         let mut plugins: Vec<_> = self.statuses().into_iter().filter(wanted).filter(after).take(size + 1).collect();
@@ -298,13 +288,9 @@ impl AdminService for AdminApi {
         } else {
             vec![self.core.plugin(&request.plugin_id)?.clone()]
         };
-        let wanted = match request.lines {
-            0 => DEFAULT_LINES,
-            lines => lines.min(MAX_LINES),
-        };
         let (sender, receiver) = mpsc::channel(16);
         let stopping = self.core.stop_asked.clone();
-        self.core.shared.tasks.spawn(tail(plugins, request, wanted as usize, sender, stopping));
+        self.core.shared.tasks.spawn(admin_logs::tail(plugins, request, sender, stopping));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -339,7 +325,7 @@ impl AdminService for AdminApi {
     ) -> Result<Response<wire::ExplainPluginResponse>, Status> {
         let plugin = self.core.plugin(&request.get_ref().plugin_id)?;
         let details = plugin.details();
-        let (summary, advice) = explain(plugin);
+        let (summary, advice) = admin_explain::explain(plugin);
         Ok(Response::new(wire::ExplainPluginResponse {
             plugin: self.status(plugin),
             summary,
@@ -347,6 +333,13 @@ impl AdminService for AdminApi {
             failures: details.failures.iter().rev().map(views::failure).collect(),
             last_reclaim: None,
         }))
+    }
+
+    async fn list_grants(
+        &self,
+        request: Request<wire::ListGrantsRequest>,
+    ) -> Result<Response<wire::ListGrantsResponse>, Status> {
+        Ok(Response::new(admin_rights::list(&self.core, &request.into_inner())?))
     }
 
     async fn list_hooks(
@@ -540,127 +533,4 @@ fn report(plugin: &Plugin, handler: &str, asking: &Asking) -> types::HandlerRepo
         },
         ..Default::default()
     }
-}
-
-type LogSender = mpsc::Sender<Result<wire::TailLogsResponse, Status>>;
-
-/// Sends what the rings hold, in order of time, then, if asked, what comes.
-async fn tail(
-    plugins: Vec<Plugin>,
-    request: wire::TailLogsRequest,
-    wanted: usize,
-    sender: LogSender,
-    stopping: tokio_util::sync::CancellationToken,
-) {
-    let generation = request.generation;
-    let mut cursors = Vec::new();
-    let mut held: Vec<(std::time::SystemTime, wire::tail_logs_response::Line)> = Vec::new();
-    for plugin in &plugins {
-        let logs = &plugin.view.logs;
-        let read = logs.read(logs.newest(wanted as u64), wanted);
-        let of_it = |line: &&Line| generation == 0 || line.generation.0 == generation;
-        held.extend(read.lines.iter().filter(of_it).map(|line| (line.at, log_line(plugin, line))));
-        cursors.push((read.next, logs.dropped()));
-    }
-    held.sort_by_key(|(at, _)| *at);
-    let lines: Vec<_> = held.split_off(held.len().saturating_sub(wanted)).into_iter().map(|(_, line)| line).collect();
-    for lines in lines.chunks(LINES_A_MESSAGE) {
-        let response = wire::TailLogsResponse { lines: lines.to_vec(), dropped: 0 };
-        if sender.send(Ok(response)).await.is_err() {
-            return;
-        }
-    }
-    if !request.follow {
-        return;
-    }
-    let follows = plugins.iter().zip(cursors).map(|(plugin, cursor)| follow(plugin, cursor, generation, &sender));
-    tokio::select! {
-        _ = futures_util::future::join_all(follows) => {}
-        () = sender.closed() => {}
-        () = stopping.cancelled() => {}
-    }
-}
-
-/// Sends what comes into one ring, from a place on.
-async fn follow(plugin: &Plugin, (mut from, mut dropped): (u64, u64), generation: u64, sender: &LogSender) {
-    let logs = &plugin.view.logs;
-    let mut changes = logs.changes();
-    loop {
-        changes.mark_unchanged();
-        let read = logs.read(from, LINES_A_MESSAGE);
-        from = read.next;
-        let of_it = |line: &&Line| generation == 0 || line.generation.0 == generation;
-        let lines: Vec<_> = read.lines.iter().filter(of_it).map(|line| log_line(plugin, line)).collect();
-        let lost = read.lost + logs.dropped() - std::mem::replace(&mut dropped, logs.dropped());
-        if !lines.is_empty() || lost > 0 {
-            let response = wire::TailLogsResponse { lines, dropped: lost };
-            if sender.send(Ok(response)).await.is_err() {
-                return;
-            }
-        }
-        if read.lines.len() < LINES_A_MESSAGE && changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-fn log_line(plugin: &Plugin, line: &Line) -> wire::tail_logs_response::Line {
-    wire::tail_logs_response::Line {
-        time: Some(timestamp(line.at)),
-        plugin_id: plugin.view.id.to_string(),
-        generation: line.generation.0,
-        source: line.source.name().to_owned(),
-        level: line.level.to_owned(),
-        text: line.text.clone(),
-        fields_json: line.fields_json.clone().into(),
-        truncated: line.truncated,
-    }
-}
-
-/// A plugin's state in a paragraph, and what can be done.
-fn explain(plugin: &Plugin) -> (String, Vec<String>) {
-    use types::PluginState as State;
-    let (status, details) = (plugin.view.status(), plugin.details());
-    let id = plugin.view.id.as_str();
-    let guards = details.guards.len();
-    let denies = if guards > 0 && !details.lifted {
-        format!(" What its {guards} guard(s) guard is denied meanwhile, unless the operator set on_absent = \"skip\".")
-    } else {
-        String::new()
-    };
-    let because = if status.message.is_empty() { String::new() } else { format!(" {}.", status.message) };
-    let mut advice = Vec::new();
-    let summary = match status.state {
-        State::Ready if status.recent_failures == 0 => format!("`{id}` serves as generation {}.", status.generation),
-        State::Ready => format!(
-            "`{id}` serves as generation {}, after {} failure(s) since it was last stable.",
-            status.generation, status.recent_failures
-        ),
-        State::Starting => format!("`{id}` is starting.{because}{denies}"),
-        State::Waiting => {
-            let wait = status.next_start.map(|at| at.saturating_duration_since(Instant::now()));
-            let when = wait.map_or(String::new(), |wait| format!(" It is started again in {wait:.1?}."));
-            advice.push(format!("outrigger start {id}   # without waiting"));
-            format!("`{id}` waits to be started again.{because}{when}{denies}")
-        }
-        State::Draining => format!("`{id}` is finishing what it has.{because}"),
-        State::Stopped => {
-            advice.push(format!("outrigger start {id}"));
-            format!("`{id}` is stopped: an operator stopped it, and its guards do not hold.")
-        }
-        State::Quarantined => {
-            advice.push(format!("outrigger start --reset {id}   # once it is mended"));
-            let wait = status.next_start.map(|at| at.saturating_duration_since(Instant::now()));
-            let when = match wait {
-                Some(wait) => format!(" It is tried again in {wait:.0?}."),
-                None => " It is not tried again before an operator releases it.".to_owned(),
-            };
-            format!("`{id}` is quarantined.{because}{when}{denies}")
-        }
-        State::Unspecified => format!("`{id}` is in an unknown state."),
-    };
-    if !details.failures.is_empty() {
-        advice.push(format!("outrigger logs {id}"));
-    }
-    (summary, advice)
 }

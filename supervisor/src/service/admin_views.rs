@@ -8,15 +8,24 @@ use tokio::time::Instant;
 
 use super::actor::{Details, Plugin, StopSummary};
 use super::core::Core;
-use super::registration::Handler;
 use super::registry::Snapshot;
+use super::runtimes::Seen;
 use super::session::Session;
 use super::view::HandlerStats;
 use super::wire::{duration, timestamp};
 use crate::domain::guard::{Guard, OnAbsent, guard_counts};
-use crate::domain::launch::ExitStatus;
+use crate::domain::hook::Hook;
+use crate::domain::launch::{ExitStatus, FIXED_VARIABLES};
 use crate::domain::spec::Entry;
 use crate::domain::store::FailureRecord;
+
+/// Entries of one page of a listing, as the contract's conventions have it.
+pub(crate) fn page_size(asked: u32) -> usize {
+    match asked {
+        0 => 100,
+        size => size.min(1000) as usize,
+    }
+}
 
 /// A plugin at a glance.
 pub(crate) fn status(core: &Core, plugin: &Plugin) -> wire::PluginStatus {
@@ -82,27 +91,22 @@ fn resources(details: &Details, session: Option<&Session>, pid: u32) -> Option<w
 
 /// Accepted hooks that no attached runtime calls.
 fn uncalled(core: &Core, session: &Session) -> usize {
-    session
-        .registration
-        .handlers
-        .iter()
-        .filter(|handler| !not_called_by(core, handler).is_empty() && nobody_calls(core, handler))
-        .count()
+    let attached = core.runtimes.attached(core.shared.settings.runtime_gone);
+    if attached.is_empty() {
+        return 0;
+    }
+    let calls = |hook: Hook| attached.iter().any(|runtime| !says_not_to_call(runtime, hook));
+    session.registration.handlers.iter().filter(|handler| !calls(handler.hook)).count()
 }
 
-fn nobody_calls(core: &Core, handler: &Handler) -> bool {
+/// Attached runtimes that said that they do not call the hook.
+pub(crate) fn not_called_by(core: &Core, hook: Hook) -> Vec<String> {
     let attached = core.runtimes.attached(core.shared.settings.runtime_gone);
-    attached.iter().all(|runtime| runtime.served_hooks.as_ref().is_some_and(|served| !served.contains(&handler.hook)))
+    attached.into_iter().filter(|runtime| says_not_to_call(runtime, hook)).map(|runtime| runtime.id).collect()
 }
 
-/// Attached runtimes that said that they do not call the handler's hook.
-pub(crate) fn not_called_by(core: &Core, handler: &Handler) -> Vec<String> {
-    let attached = core.runtimes.attached(core.shared.settings.runtime_gone);
-    attached
-        .into_iter()
-        .filter(|runtime| runtime.served_hooks.as_ref().is_some_and(|served| !served.contains(&handler.hook)))
-        .map(|runtime| runtime.id)
-        .collect()
+fn says_not_to_call(runtime: &Seen, hook: Hook) -> bool {
+    runtime.served_hooks.as_ref().is_some_and(|served| !served.contains(&hook))
 }
 
 fn ungranted(details: &Details) -> impl Iterator<Item = (&Guard, crate::domain::rights::Denial)> {
@@ -198,20 +202,8 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
     if let Entry::Sound(spec) = &details.entry {
         response.command.clone_from(&spec.command);
         response.grants = super::wire::grants(&spec.rights);
-        let fixed = [
-            "HOME",
-            "LANG",
-            "OUTRIGGER_DATA_DIR",
-            "OUTRIGGER_LAUNCH",
-            "OUTRIGGER_PACKAGE_DIR",
-            "OUTRIGGER_SOCKET",
-            "OUTRIGGER_TARGET",
-            "OUTRIGGER_TOKEN",
-            "PATH",
-            "TMPDIR",
-        ];
         response.environment_names =
-            fixed.iter().map(|name| (*name).to_owned()).chain(spec.environment.keys().cloned()).collect();
+            FIXED_VARIABLES.iter().map(|name| (*name).to_owned()).chain(spec.environment.keys().cloned()).collect();
         // The only one that is passed on, where there is one.
         if std::env::var_os("TZ").is_some() {
             response.environment_names.push("TZ".to_owned());
@@ -323,47 +315,50 @@ pub(crate) fn failure(record: &FailureRecord) -> wire::explain_plugin_response::
     }
 }
 
-/// Active handlers in order, and guards that nobody serves.
+/// By hook, active handlers in the order of asking, after the guards that nobody serves; then what is declared and not
+/// granted.
 pub(crate) fn hooks(
     core: &Core,
     snapshot: &Arc<Snapshot>,
     request: &wire::ListHooksRequest,
 ) -> Vec<wire::list_hooks_response::Handler> {
+    use wire::list_hooks_response::Handler as Row;
+    let of_it = |id: &str| request.plugin_id.is_empty() || request.plugin_id == id;
+    let mut ungranted_guards: Vec<(String, Guard)> = Vec::new();
+    for plugin in
+        core.order.iter().filter_map(|id| core.plugins.get(id)).filter(|plugin| of_it(plugin.view.id.as_str()))
+    {
+        let details = plugin.details();
+        ungranted_guards.extend(ungranted(&details).map(|(guard, _)| (plugin.view.id.to_string(), guard.clone())));
+    }
     let mut rows = Vec::new();
     for row in crate::domain::hook::CATALOGUE {
         if request.hook != 0 && request.hook != row.hook as i32 {
             continue;
         }
-        let Some(table) = snapshot.table(row.hook) else { continue };
         let hook = super::wire::hook(row.hook);
-        for unserved in &table.unserved {
-            let id = unserved.part.view.id.as_str();
-            if !request.plugin_id.is_empty() && request.plugin_id != id {
-                continue;
-            }
+        let unserved = snapshot.table(row.hook).into_iter().flat_map(|table| &table.unserved);
+        for unserved in unserved.filter(|unserved| of_it(unserved.part.view.id.as_str())) {
             let state = match unserved.on_absent {
                 OnAbsent::Deny => wire::GuardState::Denying,
                 OnAbsent::Skip => wire::GuardState::Skipped,
             };
-            rows.push(wire::list_hooks_response::Handler {
-                plugin_id: id.to_owned(),
-                stats: None,
+            rows.push(Row {
+                plugin_id: unserved.part.view.id.to_string(),
                 tool_names: unserved.tools.to_list(),
                 guard: state as i32,
                 tool_policy: unserved.policy,
                 hook: hook as i32,
+                not_called_by: not_called_by(core, row.hook),
                 ..Default::default()
             });
         }
-        for asked in &table.asked {
-            let id = asked.part.view.id.as_str();
-            if !request.plugin_id.is_empty() && request.plugin_id != id {
-                continue;
-            }
+        let asked = snapshot.table(row.hook).into_iter().flat_map(|table| &table.asked);
+        for asked in asked.filter(|asked| of_it(asked.part.view.id.as_str())) {
             let handler = asked.handler();
             let counts = asked.counts.snapshot();
-            rows.push(wire::list_hooks_response::Handler {
-                plugin_id: id.to_owned(),
+            rows.push(Row {
+                plugin_id: asked.part.view.id.to_string(),
                 stats: Some(stats(&handler.id, hook, handler.policy, counts, Some(&asked.session))),
                 tool_names: handler.tools.to_list(),
                 priority: handler.priority,
@@ -371,7 +366,17 @@ pub(crate) fn hooks(
                 tool_policy: handler.policy,
                 timeout: Some(duration(handler.timeout)),
                 hook: hook as i32,
-                not_called_by: not_called_by(core, handler),
+                not_called_by: not_called_by(core, row.hook),
+            });
+        }
+        for (plugin_id, guard) in ungranted_guards.iter().filter(|(_, guard)| guard.hook == row.hook) {
+            rows.push(Row {
+                plugin_id: plugin_id.clone(),
+                tool_names: guard.tools.to_list(),
+                guard: wire::GuardState::NotGranted as i32,
+                tool_policy: guard.policy,
+                hook: hook as i32,
+                ..Default::default()
             });
         }
     }

@@ -3,6 +3,9 @@
 //! Uses the domain's contracts and the wire contract; makes no process and binds no socket itself.
 
 mod actor;
+mod admin_explain;
+mod admin_logs;
+mod admin_rights;
 mod admin_service;
 mod admin_views;
 mod approvals;
@@ -25,6 +28,7 @@ mod latency;
 mod launch;
 mod launch_state;
 mod log;
+mod metrics;
 mod output;
 mod plugin_service;
 mod rate;

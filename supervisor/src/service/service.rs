@@ -20,13 +20,13 @@ use super::control::{Face, MAX_MESSAGE, Served};
 use super::core::{Core, Reread};
 use super::dispatch::Dispatcher;
 use super::events::Bus;
-use super::guards;
 use super::registry::Registry;
 use super::runs::Runs;
 use super::runtime_service::RuntimeApi;
 use super::runtimes::Runtimes;
 use super::tools::Tools;
 use super::turns::Turns;
+use super::{guards, metrics};
 use crate::domain::guard::{Guard, guard_counts};
 use crate::domain::ids::PluginId;
 use crate::domain::keys::Keys;
@@ -165,6 +165,11 @@ impl Service {
         let service =
             AdminServiceServer::new(api).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
         self.serve(Face::Admin(service), 1, "outrigger.admin.v1.AdminService", connections);
+    }
+
+    /// Serves collectors of metrics on these connections.
+    pub(crate) fn serve_metrics(&self, connections: mpsc::Receiver<ControlConnection>) {
+        self.tasks.spawn(metrics::serve(Arc::clone(&self.core), connections, self.stopping.clone()));
     }
 
     fn serve(&self, face: Face, reporter: usize, name: &'static str, connections: mpsc::Receiver<ControlConnection>) {

@@ -6,7 +6,8 @@ use outrigger_proto::types::v1 as types;
 
 use crate::domain::guard::Guard;
 use crate::domain::hook::Hook;
-use crate::domain::rights::{Rights, Tier};
+use crate::domain::quota::Quota;
+use crate::domain::rights::{Grant, Rights, Scope, Tier};
 
 /// A length of time; longer than 10,000 years is cut.
 pub(crate) fn duration(value: Duration) -> prost_types::Duration {
@@ -48,18 +49,19 @@ pub(crate) fn guard(guard: &Guard) -> types::Guard {
     types::Guard { hook: hook(guard.hook) as i32, tool_names: guard.tools.to_list(), tool_policy: guard.policy }
 }
 
-/// Effective rights.
+/// Effective rights with the quotas in force.
 pub(crate) fn grants(rights: &Rights) -> Vec<types::ScopeGrant> {
-    let grant = |(scope, grant): (&crate::domain::rights::Scope, &crate::domain::rights::Grant)| types::ScopeGrant {
+    rights.effective().iter().map(|(scope, grant)| scope_grant(*scope, Some(grant), rights)).collect()
+}
+
+/// A right with the quotas that are in force, or would be, and the names it is for.
+pub(crate) fn scope_grant(scope: Scope, grant: Option<&Grant>, rights: &Rights) -> types::ScopeGrant {
+    let quota = |quota: &Quota| types::Quota { name: quota.name.to_owned(), limit: quota.in_force(rights), used: 0 };
+    types::ScopeGrant {
         scope: scope.name().to_owned(),
-        quotas: grant
-            .quotas
-            .iter()
-            .map(|(name, limit)| types::Quota { name: name.clone(), limit: *limit, used: 0 })
-            .collect(),
-        names: grant.names.iter().cloned().collect(),
-    };
-    rights.effective().iter().map(grant).collect()
+        quotas: Quota::of(scope).map(quota).collect(),
+        names: grant.map(|grant| grant.names.iter().cloned().collect()).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub(super) fn write_rights(rights: &Rights) -> Result<String, serde_json::Error>
         tier: rights.tier().name().to_owned(),
         requested: names(rights.requested()),
         denied: names(rights.denied()),
-        granted: rights.effective().iter().map(|(scope, of)| (scope.name().to_owned(), grant(of))).collect(),
+        granted: rights.granted().iter().map(|(scope, of)| (scope.name().to_owned(), grant(of))).collect(),
     })
 }
 

@@ -135,6 +135,12 @@ pub fn runtime_socket(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("runtime.sock")
 }
 
+/// The socket for collectors of metrics.
+#[must_use]
+pub fn metrics_socket(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("metrics.sock")
+}
+
 /// The socket for operators.
 #[must_use]
 pub fn admin_socket(runtime_dir: &Path) -> PathBuf {

@@ -94,6 +94,28 @@ fn status_follows_until_the_supervisor_is_gone() {
 }
 
 #[test]
+fn top_shows_once_what_plugins_use() {
+    let fake = Fake::start();
+    let ran = outrigger(fake.dir(), &["top", "--once", "-d", "500ms"]);
+    let expected = "\
+outrigger 0.1.0, up 2h 5m   2 plugins: 1 quarantined, 1 ready   1 runtime
+
+PLUGIN       STATE        GEN  CPU%   MEMORY  PROCS  CALLS    P50    P99  DENIALS  RESTARTS  LAG  MESSAGE
+broken       quarantined    9     -        -      -      -      -      -        0         5    0  exited with status 1: \\u{1b}[2J\\u{202e}gone; again in 30s; 1 guard declared and not granted: does not guard
+policy-gate  ready          3   0.0  5.0 MiB      1      1  340us  1.2ms        7         2    0
+";
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, expected, ""));
+    let narrow = Run::new(fake.dir(), &["top", "--once", "-d", "500ms"]).width(50).go();
+    assert!(narrow.out.lines().all(|line| line.chars().count() <= 50), "{}", narrow.out);
+    let json = outrigger(fake.dir(), &["top", "--json", "-d", "500ms"]).json();
+    assert_eq!(json["supervisor"]["pid"], 4242);
+    let gate = &json["plugins"][1];
+    assert_eq!((&gate["plugin_id"], &gate["cpu_percent"]), (&json!("policy-gate"), &json!(0.0)));
+    assert_eq!((&gate["resources"]["invocations_in_flight"], &gate["p99_us"]), (&json!(1), &json!(1240)));
+    assert_eq!(json["plugins"][0]["cpu_percent"], json!(null), "it has no process");
+}
+
+#[test]
 fn inspect_says_first_what_does_not_hold() {
     let fake = Fake::start();
     let ran = outrigger(fake.dir(), &["inspect", "policy-gate"]);
@@ -125,7 +147,7 @@ Guards
   not_granted before_tool_call of exec: declared, not granted: does not guard (needs policy.trusted)
 
 Rights
-  state [state-bytes 12/1048576]
+  state [state 12 of 1.0 MiB]
 
 Registered
   hook guard
@@ -332,13 +354,47 @@ last reclaim, 2026-11-21T06:47:45.000Z, cause crash:
 }
 
 #[test]
+fn rights_tell_where_each_comes_from_and_what_would_allow_the_rest() {
+    let fake = Fake::start();
+    let ran = outrigger(fake.dir(), &["rights", "policy-gate"]);
+    let expected = "\
+policy-gate, tier community
+  RIGHT              HELD  WHERE FROM             QUOTAS                                  WHAT IT ALLOWS, OR WHAT WOULD ALLOW IT
+  attach             yes   granted                staged 64 MiB                           files in a conversation, from the roots named: /srv/\\u{1b}[2Jreports
+  hooks.tools        yes   tier default           -                                       hooks around tool calls
+  schedule           yes   tier default, granted  pending-turns 3 of 32, min-interval 1m  turns at a time or at intervals
+  commands.reserved  no    above the ceiling      -                                       no grant can allow it
+  inject             no    denied                 injections 32                           take \"inject\" out of `deny` of its entry in outrigger.toml
+  policy.trusted     no    not granted            -                                       \"policy.trusted\" in `grants` of its entry in outrigger.toml
+  lease              no    not requested          -                                       \"lease\" in `scopes` of its plugin.toml, and \"lease\" in `grants` of its entry in outrigger.toml
+  ! before_tool_call of exec: declared, not granted: does not guard (needs policy.trusted)
+";
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, expected));
+    assert_eq!(fake.asked(), ["list_grants policy-gate page=", "list_grants policy-gate page=2"]);
+    let all = outrigger(fake.dir(), &["rights"]).out;
+    assert!(!all.contains("  lease ") && all.contains("  schedule "), "what nobody asked for is left out: {all}");
+    let narrow = Run::new(fake.dir(), &["rights", "policy-gate"]).width(70).go().out;
+    assert!(narrow.lines().take(8).all(|line| line.chars().count() <= 70), "{narrow}");
+    let json = outrigger(fake.dir(), &["rights", "policy-gate", "--json"]).json();
+    assert_eq!(json["rights"][0]["scope"], "attach");
+    assert_eq!(json["rights"][0]["names"], json!(["/srv/\u{1b}[2Jreports"]));
+    assert_eq!(json["rights"][0]["quotas"], json!([{ "name": "staged-bytes", "limit": 67_108_864, "used": 0 }]));
+    let origins: Vec<_> = json["rights"].as_array().expect("a list").iter().map(|right| &right["origin"]).collect();
+    let expected = ["granted", "above_ceiling", "tier_default", "denied", "not_requested", "not_granted", "granted"];
+    assert_eq!(origins, expected);
+    assert_eq!(json["ungranted_guards"][0]["missing_scope"], "policy.trusted");
+    assert_eq!(outrigger(fake.dir(), &["rights", "nobody"]).exit, Exit::Plugin);
+}
+
+#[test]
 fn hooks_are_listed_in_the_order_of_asking() {
     let fake = Fake::start();
     let ran = outrigger(fake.dir(), &["hooks", "before_tool_call", "--plugin", "policy-gate"]);
     let expected = "\
-HOOK              PLUGIN       HANDLER  TOOLS  GUARD    PRIO  TIMEOUT  CALLS  DENY  FAILED    P50    P99  REMARKS
-before_tool_call  policy-gate  guard    exec   served     10       2s     48     7       1  340us  1.2ms  2 late or invalid answers
-before_tool_call  broken       -        exec   denying    10       2s      0     0       0      -      -
+HOOK              #  PLUGIN       HANDLER  TOOLS  GUARD        PRIO  LIMIT  CALLS  ALLOW  DENY  ERROR  TIMEOUT  ABSENT  SKIPPED    P50    P99    LAST  REMARKS
+before_tool_call  1  policy-gate  guard    exec   served         10     2s     48     40     7      0        1       0        0  340us  1.2ms  3s ago  2 late or invalid answers
+before_tool_call  -  broken       -        exec   denying         -     2s      -      -     -      -        -       -        -      -      -       -  no handler serves it now: what it guards is denied; not called by default
+before_tool_call  -  policy-gate  -        exec   not_granted     -     2s      -      -     -      -        -       -        -      -      -       -  declared, not granted: does not guard
 ";
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, expected));
     let json = outrigger(fake.dir(), &["hooks", "--json"]).json();
@@ -360,6 +416,24 @@ not_granted policy-gate: before_tool_call of exec - declared, not granted: does 
     let sound = outrigger(fake.dir(), &["guards", "policy-gate", "--json"]);
     assert_eq!(sound.exit, Exit::Done);
     assert_eq!(sound.json()["reports"][0]["outcome"], "allow");
+}
+
+#[test]
+fn a_live_check_fails_where_a_guard_does_not_answer() {
+    let fake = Fake::start();
+    let ran = outrigger(fake.dir(), &["check", "--live"]);
+    let expected = "\
+PLUGIN       HANDLER  CANARY    TIME  MESSAGE
+policy-gate  guard    timeout  412us  no answer in 2 s
+! policy-gate: before_tool_call of exec - declared, not granted: does not guard (needs policy.trusted)
+1 guard tried, 1 did not answer
+";
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Failed, expected, ""));
+    let json = outrigger(fake.dir(), &["check", "--live", "--json"]);
+    assert_eq!(json.exit, Exit::Failed);
+    let json = json.json();
+    assert_eq!((&json["answered"], &json["reports"][0]["elapsed_us"]), (&json!(false), &json!(412)));
+    assert_eq!(fake.asked(), ["check_guards ", "check_guards "]);
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod local;
 mod real;
 mod replay;
 mod run;
+mod terminal;

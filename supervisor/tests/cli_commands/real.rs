@@ -79,6 +79,17 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
+/// What a collector gets.
+fn metrics(socket: &Path) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("it listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: outrigger\r\n\r\n").expect("it reads");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers");
+    text
+}
+
 #[test]
 fn a_real_supervisor_is_asked_and_stopped() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -87,6 +98,13 @@ fn a_real_supervisor_is_asked_and_stopped() {
     let conf = conf.to_str().expect("UTF-8");
     assert_eq!(run(dir, &["init", conf]).status.code(), Some(0));
     let file = format!("{conf}/outrigger.toml");
+    assert_eq!(json(dir, &["check", &file])["valid"], true);
+
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    let with_metrics = text.replacen("[supervisor]\n", "[supervisor]\nmetrics_socket = true\n", 1);
+    let with_metrics =
+        if text == with_metrics { format!("[supervisor]\nmetrics_socket = true\n{text}") } else { with_metrics };
+    std::fs::write(&file, with_metrics).expect("write the configuration");
     assert_eq!(json(dir, &["check", &file])["valid"], true);
 
     let log = std::fs::File::create(dir.join("log")).expect("make the log");
@@ -102,6 +120,11 @@ fn a_real_supervisor_is_asked_and_stopped() {
     assert_eq!(status["supervisor"]["pid"].as_u64(), pid.map(u64::from));
     assert_eq!(status["plugins"].as_array().map(Vec::len), Some(0));
     assert_eq!(json(dir, &["hooks"])["handlers"].as_array().map(Vec::len), Some(0));
+    assert_eq!(json(dir, &["rights"])["rights"].as_array().map(Vec::len), Some(0));
+    assert_eq!(json(dir, &["check", "--live"])["answered"], true);
+    let metrics = metrics(&dir.join("run/metrics.sock"));
+    assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n") && metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(metrics.contains("\noutrigger_runtimes 0\n"), "{metrics}");
     let unknown = run(dir, &["why", "nobody"]);
     assert_eq!(unknown.status.code(), Some(4), "{}", String::from_utf8_lossy(&unknown.stderr));
 

@@ -5,28 +5,36 @@ use std::time::Duration;
 use outrigger_proto::admin::v1 as admin;
 use serde::Serialize;
 
+use super::status::age;
 use crate::cli::Context;
 use crate::cli::args::HooksArgs;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::table::{Column, lines};
-use crate::cli::terminal::DIM;
+use crate::cli::terminal::{BAD, DIM, WARN};
 use crate::cli::text::duration;
 use crate::cli::view::handler::Handler;
+use crate::cli::view::plugin::guard_meaning;
 
 const COLUMNS: &[Column] = &[
     Column::new("HOOK"),
+    Column::new("#").right().rank(11),
     Column::new("PLUGIN"),
     Column::new("HANDLER").rank(5),
     Column::new("TOOLS").rank(3),
     Column::new("GUARD").rank(2),
-    Column::new("PRIO").right().rank(9),
-    Column::new("TIMEOUT").right().rank(8),
+    Column::new("PRIO").right().rank(12),
+    Column::new("LIMIT").right().rank(13),
     Column::new("CALLS").right().rank(1),
+    Column::new("ALLOW").right().rank(10),
     Column::new("DENY").right().rank(4),
-    Column::new("FAILED").right().rank(4),
+    Column::new("ERROR").right().rank(8),
+    Column::new("TIMEOUT").right().rank(8),
+    Column::new("ABSENT").right().rank(9),
+    Column::new("SKIPPED").right().rank(14),
     Column::new("P50").right().rank(7),
     Column::new("P99").right().rank(6),
+    Column::new("LAST").right().rank(5),
     Column::new("REMARKS").cut(),
 ];
 
@@ -65,29 +73,57 @@ pub(in crate::cli) async fn hooks(context: &mut Context<'_>, args: HooksArgs) ->
         context.line("no handlers")?;
         return Ok(Exit::Done);
     }
-    let rows: Vec<_> = handlers.iter().map(row).collect();
+    let mut rows = Vec::new();
+    let mut asked = 0;
+    for (index, handler) in handlers.iter().enumerate() {
+        if index > 0 && handlers[index - 1].hook != handler.hook {
+            asked = 0;
+        }
+        asked += u32::from(handler.handler_id.is_some());
+        rows.push(row(context, handler, asked));
+    }
     for (index, line) in lines(COLUMNS, &rows, context.terminal.width).into_iter().enumerate() {
-        let line = if index == 0 { context.terminal.paint(DIM, line) } else { line };
+        let style = match index.checked_sub(1).and_then(|index| handlers.get(index)) {
+            None => Some(DIM),
+            Some(handler) if handler.breaker_open || handler.guard.as_deref() == Some("denying") => Some(BAD),
+            Some(handler) if matches!(handler.guard.as_deref(), Some("not_granted" | "skipped")) => Some(WARN),
+            Some(_) => None,
+        };
+        let line = style.map_or(line.clone(), |style| context.terminal.paint(style, line));
         context.line(line)?;
     }
     Ok(Exit::Done)
 }
 
-fn row(handler: &Handler) -> Vec<String> {
+/// A row of [`COLUMNS`]. `place`: the how-manieth it is asked.
+fn row(context: &Context<'_>, handler: &Handler, place: u32) -> Vec<String> {
     let dash = || "-".to_owned();
+    let counts = handler.handler_id.is_some();
+    let count = |outcome: &str| if counts { handler.with_outcome(outcome).to_string() } else { dash() };
+    let last = match age(context, handler.last_called_at.as_deref()) {
+        Some(age) => format!("{age} ago"),
+        None if counts => "never".to_owned(),
+        None => dash(),
+    };
     vec![
         handler.hook.clone(),
+        if counts { place.to_string() } else { dash() },
         handler.plugin_id.clone(),
         handler.handler_id.clone().unwrap_or_else(dash),
         if handler.tools.is_empty() { "*".to_owned() } else { handler.tools.join(",") },
         handler.guard.clone().unwrap_or_else(dash),
-        handler.priority.to_string(),
+        if counts { handler.priority.to_string() } else { dash() },
         handler.timeout_ms.map_or_else(dash, |timeout| duration(Duration::from_millis(timeout))),
-        handler.calls.to_string(),
-        handler.with_outcome("deny").to_string(),
-        failed(handler).to_string(),
+        if counts { handler.calls.to_string() } else { dash() },
+        count("allow"),
+        count("deny"),
+        count("error"),
+        count("timeout"),
+        count("absent"),
+        count("skipped"),
         micros(handler.p50_us),
         micros(handler.p99_us),
+        last,
         remarks(handler),
     ]
 }
@@ -113,7 +149,8 @@ fn failed(handler: &Handler) -> u64 {
     ["error", "timeout", "absent"].iter().map(|outcome| handler.with_outcome(outcome)).fold(0, u64::saturating_add)
 }
 
-fn micros(micros: Option<u64>) -> String {
+/// A length of time in microseconds, for people.
+pub(super) fn micros(micros: Option<u64>) -> String {
     micros.map_or_else(|| "-".to_owned(), |micros| duration(Duration::from_micros(micros)))
 }
 
@@ -121,6 +158,9 @@ fn remarks(handler: &Handler) -> String {
     let mut remarks = Vec::new();
     if handler.tool_policy {
         remarks.push("trusted policy".to_owned());
+    }
+    if let Some(state) = handler.guard.as_deref().filter(|state| *state != "served") {
+        remarks.push(guard_meaning(state).to_owned());
     }
     if handler.breaker_open {
         remarks.push("breaker open: counts as absent".to_owned());

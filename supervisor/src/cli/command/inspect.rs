@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::table::{Column, lines};
 use crate::cli::terminal::{BAD, BOLD, GOOD, WARN};
 use crate::cli::text::{bytes, count, duration, safe};
-use crate::cli::view::plugin::{Detail, Plugin, Quota};
+use crate::cli::view::plugin::{Detail, Plugin};
 
 /// Shows all about a plugin.
 pub(in crate::cli) async fn inspect(context: &mut Context<'_>, args: PluginArg) -> Result<Exit, Failure> {
@@ -151,8 +151,8 @@ fn rights(context: &mut Context<'_>, detail: &Detail) -> Result<(), Failure> {
         if !grant.names.is_empty() {
             line.push_str(&format!(": {}", grant.names.join(", ")));
         }
-        for Quota { name, limit, used } in &grant.quotas {
-            line.push_str(&format!(" [{name} {used}/{limit}]"));
+        for quota in &grant.quotas {
+            line.push_str(&format!(" [{}]", super::rights::quota(quota)));
         }
         context.line(format!("  {}", safe(&line)))?;
     }

@@ -73,7 +73,7 @@ pub(in crate::cli) async fn status(context: &mut Context<'_>, args: StatusArgs) 
 }
 
 /// All plugins, page by page.
-async fn list(client: &mut Admin) -> Result<Vec<Plugin>, Failure> {
+pub(super) async fn list(client: &mut Admin) -> Result<Vec<Plugin>, Failure> {
     let mut plugins = Vec::new();
     let mut page_token = String::new();
     for _ in 0..MAX_PAGES {

@@ -14,6 +14,7 @@ pub(crate) mod handler;
 pub(crate) mod hook_result;
 pub(crate) mod key;
 pub(crate) mod plugin;
+pub(crate) mod right;
 pub(crate) mod supervisor;
 
 use std::time::Duration;

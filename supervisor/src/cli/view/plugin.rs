@@ -203,18 +203,23 @@ impl From<admin::GuardStatus> for GuardStatus {
 impl GuardStatus {
     /// What its state means, in words.
     pub(crate) fn meaning(&self) -> String {
-        let words = match self.state.as_str() {
-            "served" => "guards, and a handler serves it".to_owned(),
-            "denying" => "no handler serves it now: what it guards is denied".to_owned(),
-            "skipped" => "no handler serves it now, and on_absent = \"skip\": what it guards passes".to_owned(),
-            "not_granted" => format!(
-                "declared, not granted: does not guard (needs {})",
-                self.missing_scope.as_deref().unwrap_or("its scope")
-            ),
-            "lifted" => "its plugin was stopped or disabled by an operator: does not guard".to_owned(),
-            other => other.to_owned(),
-        };
+        let mut words = guard_meaning(&self.state).to_owned();
+        if self.state == "not_granted" {
+            words += &format!(" (needs {})", self.missing_scope.as_deref().unwrap_or("its scope"));
+        }
         if self.remembered { format!("{words}; as last known, for the manifest cannot be read") } else { words }
+    }
+}
+
+/// What the state of a guard means, in words.
+pub(crate) fn guard_meaning(state: &str) -> &str {
+    match state {
+        "served" => "guards, and a handler serves it",
+        "denying" => "no handler serves it now: what it guards is denied",
+        "skipped" => "no handler serves it now, and on_absent = \"skip\": what it guards passes",
+        "not_granted" => "declared, not granted: does not guard",
+        "lifted" => "its plugin was stopped or disabled by an operator: does not guard",
+        other => other,
     }
 }
 

@@ -104,8 +104,8 @@ fn the_reference_names_every_key() {
 fn defaults_are_told_right() {
     let settings = |rows: Vec<(String, String)>| {
         let line = |(name, value): (String, String)| {
-            let number = value.parse::<u32>().is_ok();
-            if number { format!("{name} = {value}\n") } else { format!("{name} = \"{value}\"\n") }
+            let bare = value.parse::<u32>().is_ok() || value.parse::<bool>().is_ok();
+            if bare { format!("{name} = {value}\n") } else { format!("{name} = \"{value}\"\n") }
         };
         assert_eq!(rows.len(), SUPERVISOR.len());
         let text: String = rows.into_iter().map(line).collect();

@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::domain::launch::ExitStatus;
+use crate::domain::rights::{Grant, Rights, Scope, Tier};
 use crate::domain::spec::{Entry, ReloadMode};
 use crate::service::testing::{
     FakeLaunch, World, allow, block, broken, failed, guard, hook, of_another_kind, register, settings, settle, spec,
@@ -360,6 +361,24 @@ async fn lists_and_details_show_what_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hooks_list_guards_that_are_declared_and_not_granted() {
+    within(async {
+        let mut bare = spec("bare");
+        bare.rights = Rights::new(Tier::Community, [].into(), &[].into(), [].into());
+        let world = World::with(vec![spec("p"), bare]).await;
+        let mut client = world.admin().await;
+        let ask = |plugin_id: &str| wire::ListHooksRequest { hook: 0, plugin_id: plugin_id.to_owned() };
+        let all = client.list_hooks(ask("")).await.expect("a list").into_inner().handlers;
+        let rows: Vec<_> = all.iter().map(|row| (row.plugin_id.as_str(), row.guard())).collect();
+        assert_eq!(rows, [("p", wire::GuardState::Denying), ("bare", wire::GuardState::NotGranted)]);
+        assert_eq!(all[1].hook(), types::Hook::BeforeToolCall);
+        let of_one = client.list_hooks(ask("p")).await.expect("a list").into_inner().handlers;
+        assert_eq!(of_one.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn watching_sends_everybody_then_what_changes() {
     within(async {
         let world = World::with(vec![spec("p"), spec("q")]).await;
@@ -524,6 +543,63 @@ async fn checking_guards_tries_those_that_serve_and_names_the_rest() {
         let states: Vec<_> = answer.guards.iter().map(wire::GuardStatus::state).collect();
         assert_eq!(states, [wire::GuardState::Denying, wire::GuardState::Served]);
         assert!(called.calls()[0].canary);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_are_listed_with_their_origin_and_page_by_page() {
+    within(async {
+        let mut rich = spec("rich");
+        let requested = [Scope::HooksTools, Scope::Schedule, Scope::Inject, Scope::Lease].into();
+        let sixteen = Grant { quotas: [("pending-turns".to_owned(), 16)].into(), ..Grant::default() };
+        let granted = [(Scope::Schedule, sixteen)].into();
+        rich.rights = Rights::new(Tier::Community, requested, &granted, [Scope::Inject].into());
+        let unreadable = Entry::Broken(broken("unreadable"));
+        let entries = vec![Entry::Sound(Box::new(rich)), unreadable, Entry::Sound(Box::new(spec("poor")))];
+        let world = World::new(settings(), entries).await;
+        let mut client = world.admin().await;
+        let ask = |plugin_id: &str, page_size, page_token| wire::ListGrantsRequest {
+            plugin_id: plugin_id.to_owned(),
+            page_size,
+            page_token,
+        };
+        let scopes = Scope::all().count();
+        let whole = client.list_grants(ask("", 1000, String::new())).await.expect("a list").into_inner();
+        assert_eq!((whole.entries.len(), whole.next_page_token.as_str()), (2 * scopes, ""));
+        let mut paged = Vec::new();
+        let mut token = String::new();
+        loop {
+            let page = client.list_grants(ask("", 7, token)).await.expect("a page").into_inner();
+            assert!(page.entries.len() <= 7 && paged.len() < 100);
+            paged.extend(page.entries);
+            token = page.next_page_token;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(paged, whole.entries);
+        let rich = client.list_grants(ask("rich", 0, String::new())).await.expect("a list").into_inner().entries;
+        let right = |name: &str| {
+            let of = |right: &wire::Right| right.grant.as_ref().is_some_and(|grant| grant.scope == name);
+            rich.iter().filter_map(|entry| entry.right.clone()).find(of).expect("it is listed")
+        };
+        let flags = |name: &str| {
+            let right = right(name);
+            [right.tier_default, right.granted, right.tier_allows, right.requested, right.effective]
+        };
+        assert_eq!(flags("hooks.tools"), [true, false, true, true, true]);
+        assert_eq!(flags("schedule"), [false, true, true, true, true]);
+        assert_eq!(flags("inject"), [true, false, true, true, false], "denied");
+        assert_eq!(flags("lease"), [false, false, true, true, false]);
+        assert_eq!(flags("events.host-streams"), [false, false, false, false, false]);
+        let quotas: Vec<_> =
+            right("schedule").grant.expect("it is there").quotas.into_iter().map(|q| q.limit).collect();
+        assert_eq!(quotas, [16, 60_000, 30 * 24 * 3600 * 1000]);
+        let unreadable = client.list_grants(ask("unreadable", 0, String::new())).await.expect("a list").into_inner();
+        assert!(unreadable.entries.is_empty());
+        let status = client.list_grants(ask("nobody", 0, String::new())).await.expect_err("it is unknown");
+        assert_eq!(reason(&status), "PLUGIN_UNKNOWN");
     })
     .await;
 }

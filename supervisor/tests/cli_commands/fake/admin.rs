@@ -389,6 +389,46 @@ impl a::admin_service_server::AdminService for Admin {
         }))
     }
 
+    async fn list_grants(&self, request: Request<a::ListGrantsRequest>) -> Answer<a::ListGrantsResponse> {
+        let request = request.into_inner();
+        self.asked.note(format!("list_grants {} page={}", request.plugin_id, request.page_token));
+        let plugin_id = if request.plugin_id.is_empty() { "policy-gate" } else { &request.plugin_id };
+        known(plugin_id)?;
+        let entry = |scope: &str, quotas: Vec<t::Quota>, names: &[&str], flags: [bool; 5]| {
+            let [tier_default, granted, tier_allows, requested, effective] = flags;
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            let grant = Some(t::ScopeGrant { scope: scope.into(), quotas, names });
+            let right = a::Right { grant, tier_default, granted, tier_allows, requested, effective };
+            a::list_grants_response::Entry {
+                plugin_id: plugin_id.to_owned(),
+                tier: t::Tier::Community as i32,
+                right: Some(right),
+            }
+        };
+        let quota = |name: &str, limit, used| t::Quota { name: name.into(), limit, used };
+        if request.page_token.is_empty() {
+            let roots = ["/srv/\u{1b}[2Jreports"];
+            return Ok(Response::new(a::ListGrantsResponse {
+                entries: vec![
+                    entry("attach", vec![quota("staged-bytes", 64 << 20, 0)], &roots, [false, true, true, true, true]),
+                    entry("commands.reserved", vec![], &[], [false, false, false, true, false]),
+                    entry("hooks.tools", vec![], &[], [true, false, true, true, true]),
+                    entry("inject", vec![quota("injections", 32, 0)], &[], [true, false, true, true, false]),
+                ],
+                next_page_token: "2".into(),
+            }));
+        }
+        let turns = vec![quota("pending-turns", 32, 3), quota("min-interval-ms", 60_000, 0)];
+        Ok(Response::new(a::ListGrantsResponse {
+            entries: vec![
+                entry("lease", vec![], &[], [false, false, true, false, false]),
+                entry("policy.trusted", vec![], &[], [false, false, true, true, false]),
+                entry("schedule", turns, &[], [true, true, true, true, true]),
+            ],
+            next_page_token: String::new(),
+        }))
+    }
+
     async fn list_hooks(&self, request: Request<a::ListHooksRequest>) -> Answer<a::ListHooksResponse> {
         let request = request.into_inner();
         self.asked.note(format!("list_hooks hook={} plugin={}", request.hook, request.plugin_id));
@@ -401,12 +441,13 @@ impl a::admin_service_server::AdminService for Admin {
             tool_policy: false,
             timeout: micros(2_000_000),
             hook: t::Hook::BeforeToolCall as i32,
-            not_called_by: vec![],
+            not_called_by: if plugin_id == "broken" { vec!["default".into()] } else { vec![] },
         };
         Ok(Response::new(a::ListHooksResponse {
             handlers: vec![
                 handler("policy-gate", Some(stats()), a::GuardState::Served),
                 handler("broken", None, a::GuardState::Denying),
+                handler("policy-gate", None, a::GuardState::NotGranted),
             ],
         }))
     }
@@ -438,6 +479,7 @@ impl a::admin_service_server::AdminService for Admin {
     }
 
     async fn check_guards(&self, request: Request<a::CheckGuardsRequest>) -> Answer<a::CheckGuardsResponse> {
+        self.asked.note(format!("check_guards {}", request.get_ref().plugin_id));
         if request.get_ref().plugin_id == "policy-gate" {
             return Ok(Response::new(a::CheckGuardsResponse {
                 reports: vec![report(t::HandlerOutcome::Allow, "")],
