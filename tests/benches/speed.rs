@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use support::rounds::{self, Extent, MANY, Samples};
 use support::rows::Bound::{AtLeast, AtMost, Shown};
-use support::rows::{Row, Table, Unit};
+use support::rows::{Missed, Row, Table, Unit};
 use support::supervised::RAISED;
 use support::{Result, host, hosts, machine};
 
@@ -69,8 +69,10 @@ fn bench() -> Result<()> {
     }
     header.push((
         "bare stream",
-        "the frames of a call over one tonic stream, callers by id, no routing, deadline, counts".to_owned(),
+        "the frame of a call over one tonic stream, and the same frame back; callers by id, nothing else".to_owned(),
     ));
+    header.push(("short answer", "the same, but that an answer of a few bytes comes back, as a guard's is".to_owned()));
+    header.push(("relay", "two bare streams, and a third process between that passes each frame on".to_owned()));
     if let Err(why) = &go {
         header.push(("go-plugin", why.to_string()));
     }
@@ -79,6 +81,7 @@ fn bench() -> Result<()> {
         println!("{name:<12} {value}");
     }
     println!("\n{}", Table(&rows));
+    println!("{}", Missed(&rows));
     let header: Vec<_> = header.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
     let all = json!({ "header": header, "rows": rows.iter().map(Row::json).collect::<Vec<_>>() });
     let file = target.join("bench/rows.json");
@@ -104,6 +107,7 @@ fn go_plugin(target: &Path) -> Result<PathBuf> {
 /// The rows of the budget, and what is printed beside them.
 fn rows(samples: &Samples) -> Vec<Row> {
     let bare = "bare stream";
+    let (short, relay) = ("short answer", "relay");
     let go = "go-plugin";
     let ratio = |what, unit, ours, against, bound| samples.ratio(what, unit, ours, against, bound);
     let alone = |what, unit, ours, bound| samples.alone(what, unit, ours, bound);
@@ -120,7 +124,7 @@ fn rows(samples: &Samples) -> Vec<Row> {
         ratio("one hop, rate", rate, "one hop rate rate", (go, "go-plugin rate rate"), AtLeast(10.0, 5.0)),
         ratio("start to first answer", nanos, "our start  answer", (go, "go-plugin start  answer"), AtMost(0.4, 0.7)),
         ratio("start to ready", nanos, "our start  ready", ("start + 1 byte", "floor start  ready"), AtMost(1.7, 2.2)),
-        ratio("kill -9 to calls ended", nanos, "our kill  ended", ("own pidfd", "floor kill  ended"), AtMost(1.3, 2.0)),
+        ratio("kill -9 to calls ended", nanos, "our kill  ended", ("own pidfd", "our kill  pidfd"), AtMost(1.3, 2.0)),
         alone("memory an idle plugin", bytes, "idle memory bytes", AtMost(128.0 * kib, 256.0 * kib)),
         alone("memory a plugin after large calls", bytes, "used memory bytes", AtMost(1024.0 * kib, 2048.0 * kib)),
         ratio(
@@ -139,12 +143,36 @@ fn rows(samples: &Samples) -> Vec<Row> {
         ),
         // Beside them.
         ratio("bare stream, p50", nanos, "bare latency p50", ("raw ping-pong", "raw latency p50"), Shown),
+        ratio("bare call and short answer, p50", nanos, "short latency p50", (bare, "bare latency p50"), Shown),
+        ratio("bare call and short answer, rate", rate, "short rate rate", (bare, "bare rate rate"), Shown),
+        ratio("one hop, p50", nanos, "one hop latency p50", (short, "short latency p50"), Shown),
+        ratio("two hops, p50", nanos, "two hops latency p50", (short, "short latency p50"), Shown),
+        ratio("one hop, rate", rate, "one hop rate rate", (short, "short rate rate"), Shown),
+        ratio("two hops, rate", rate, "two hops rate rate", (short, "short rate rate"), Shown),
+        ratio("relay of two bare streams, p50", nanos, "relay latency p50", (bare, "bare latency p50"), Shown),
+        ratio("relay of two bare streams, rate", rate, "relay rate rate", (bare, "bare rate rate"), Shown),
+        ratio("two hops, p50", nanos, "two hops latency p50", (relay, "relay latency p50"), Shown),
+        ratio("two hops, rate", rate, "two hops rate rate", (relay, "relay rate rate"), Shown),
         ratio("tonic unary, p50", nanos, "unary latency p50", (bare, "bare latency p50"), Shown),
         ratio("tonic unary, rate", rate, "unary rate rate", (bare, "bare rate rate"), Shown),
         ratio("one hop, p99", nanos, "one hop latency p99", (bare, "bare latency p99"), Shown),
         ratio("two hops, p99", nanos, "two hops latency p99", (bare, "bare latency p99"), Shown),
         ratio("CPU a call, one hop, one", nanos, "one hop latency cpu", (bare, "bare latency cpu"), Shown),
         ratio("CPU a call, two hops, many", nanos, "two hops supervisor cpu", (bare, "bare rate cpu"), Shown),
+        ratio(
+            "memory after 3rd cycle of 64",
+            bytes,
+            "third cycle memory bytes",
+            ("2nd cycle", "second cycle memory bytes"),
+            Shown,
+        ),
+        ratio(
+            "memory after 4th cycle of 64",
+            bytes,
+            "fourth cycle memory bytes",
+            ("3rd cycle", "third cycle memory bytes"),
+            Shown,
+        ),
         alone("start asked to ready", nanos, "our start  asked", Shown),
     ]
 }

@@ -56,11 +56,14 @@ pub(crate) enum Request {
     Shutdown { how: StopHow },
 }
 
+/// A request, and where its answer goes. Boxed in the queue, which has room for many and is mostly empty.
+type Asked = (Request, oneshot::Sender<Result<(), Refusal>>);
+
 /// A handle of a plugin's task. Dropping all of them changes nothing: the supervisor ends a plugin by a request.
 #[derive(Clone)]
 pub(crate) struct Plugin {
     pub(crate) view: Arc<View>,
-    requests: mpsc::Sender<(Request, oneshot::Sender<Result<(), Refusal>>)>,
+    requests: mpsc::Sender<Box<Asked>>,
     details: watch::Receiver<Details>,
 }
 
@@ -104,7 +107,7 @@ impl Plugin {
     /// Sends a request and waits until the life cycle has taken or refused it.
     pub(crate) async fn request(&self, request: Request) -> Result<(), Refusal> {
         let (reply, answer) = oneshot::channel();
-        if self.requests.send((request, reply)).await.is_err() {
+        if self.requests.send(Box::new((request, reply))).await.is_err() {
             return Err(Refusal::Closing);
         }
         answer.await.unwrap_or(Err(Refusal::Closing))
@@ -259,11 +262,7 @@ struct Actor {
 }
 
 impl Actor {
-    async fn run(
-        &mut self,
-        mut inbox: mpsc::Receiver<(Request, oneshot::Sender<Result<(), Refusal>>)>,
-        mut arrivals: mpsc::Receiver<Arrival>,
-    ) {
+    async fn run(&mut self, mut inbox: mpsc::Receiver<Box<Asked>>, mut arrivals: mpsc::Receiver<Arrival>) {
         let entry = self.details.borrow().entry.clone();
         // The first event of a life is refused by none.
         let _ = match &entry {
@@ -278,7 +277,8 @@ impl Actor {
             tokio::select! {
                 biased;
                 Some(arrival) = arrivals.recv() => self.arrived(arrival).await,
-                Some((request, reply)) = inbox.recv() => {
+                Some(asked) = inbox.recv() => {
+                    let (request, reply) = *asked;
                     let answer = self.requested(request).await;
                     // Whoever asked may have gone.
                     let _ = reply.send(answer);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use outrigger_proto::types::v1::{ErrorReason, PluginState};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Plugin, Request, Shared};
@@ -20,6 +21,10 @@ use crate::domain::spec::Entry;
 
 /// Reads a plugin's files again. Blocking.
 pub(crate) type Reread = Arc<dyn Fn(&PluginId) -> Option<Entry> + Send + Sync>;
+
+/// One reads at a time: each reads every plugin's files, so that many at once, when many plugins are started together,
+/// would hold as many copies of all of them.
+static READER: Semaphore = Semaphore::const_new(1);
 
 /// Everything the services act on.
 pub(crate) struct Core {
@@ -55,8 +60,14 @@ impl Core {
 
     /// Reads the files of a plugin again, off the data thread.
     async fn reread(&self, plugin: &Plugin) -> Option<Entry> {
+        let place = READER.acquire().await.ok()?;
         let (reread, id) = (Arc::clone(&self.reread), plugin.view.id.clone());
-        tokio::task::spawn_blocking(move || reread(&id)).await.ok().flatten()
+        let read = tokio::task::spawn_blocking(move || {
+            // As long as the thread is at it, also where whoever asked has gone.
+            let _place = place;
+            reread(&id)
+        });
+        read.await.ok().flatten()
     }
 
     /// Starts a plugin and waits until it is ready or has failed.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use outrigger_proto::plugin::v1 as wire;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,9 @@ const EVIDENCE_TIME: Duration = Duration::from_millis(500);
 const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 /// Lines of standard error kept with a failure.
 const STDERR_TAIL: usize = 50;
+/// Samples taken at once, over all launches. Each is a short walk through /proc; a thread for each of a hundred plugins
+/// that started together would cost a stack and a heap each.
+static SAMPLERS: Semaphore = Semaphore::const_new(2);
 /// Samples in a row over a limit that end a launch (architecture §5).
 const SAMPLES_OVER: u32 = 2;
 
@@ -416,8 +419,14 @@ async fn sample(
     let mut over = 0;
     loop {
         ticks.tick().await;
+        let Ok(place) = SAMPLERS.acquire().await else { return };
         let read = Arc::clone(&tree);
-        let Ok(Ok(now)) = tokio::task::spawn_blocking(move || read.usage()).await else { continue };
+        let sampled = tokio::task::spawn_blocking(move || {
+            // As long as the thread is at it, also where the launch has ended meanwhile.
+            let _place = place;
+            read.usage()
+        });
+        let Ok(Ok(now)) = sampled.await else { continue };
         usage.send_modify(|resources| {
             resources.now = now;
             resources.peak_memory_bytes = resources.peak_memory_bytes.max(now.memory_bytes);

@@ -17,6 +17,9 @@ const MAX_TEXT: usize = 4096;
 /// Bytes read in one interval. More makes the plugin wait, so that printing cannot take the supervisor's time.
 const BYTES_PER_INTERVAL: usize = 1024 * 1024;
 const INTERVAL: Duration = Duration::from_millis(50);
+/// Bytes read at once: from a plugin that prints little, and from one that filled the first. Most print next to nothing,
+/// and each has two streams.
+const CHUNK: (usize, usize) = (1024, 16 * 1024);
 
 /// Reads until the end of the stream, which comes when no process of the tree holds it any more. Cancel safe.
 pub(crate) async fn capture(
@@ -26,7 +29,7 @@ pub(crate) async fn capture(
     logs: Arc<LogRing>,
     lines_per_second: u32,
 ) {
-    let mut chunk = vec![0; 16 * 1024];
+    let mut chunk = vec![0; CHUNK.0];
     let mut lines = Lines::default();
     let mut meter = (Instant::now(), 0);
     let mut window = (Instant::now(), 0u32, 0u64);
@@ -51,6 +54,9 @@ pub(crate) async fn capture(
                 logs.push(parse(bytes, truncated, source, generation));
             }
         });
+        if read == chunk.len() {
+            chunk.resize(CHUNK.1, 0);
+        }
         meter.1 += read;
         if meter.1 >= BYTES_PER_INTERVAL {
             tokio::time::sleep_until(meter.0 + INTERVAL).await;

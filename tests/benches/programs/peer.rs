@@ -1,23 +1,27 @@
-//! The other process of each comparator: `bench-peer bare|unary|raw SOCKET` dials, answers, and ends with its connection.
+//! The other process of each comparator: `bench-peer ROLE SOCKET` dials, answers, and ends with its connection. The role
+//! `relay` has a process of its own behind it.
+
+mod stream;
 
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::process::ExitCode;
-use std::sync::Mutex;
+use std::process::{ExitCode, Stdio};
 
-use hyper_util::rt::TokioIo;
 use outrigger_proto::plugin::v1 as plugin;
 use outrigger_proto::runtime::v1 as runtime;
 use plugin::invocation_result::Outcome;
-use plugin::plugin_service_client::PluginServiceClient;
 use runtime::runtime_service_server::{RuntimeService, RuntimeServiceServer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Endpoint, Server};
-use tonic::{Request, Response, Status};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -25,7 +29,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [role, socket] = arguments.as_slice() else {
-        eprintln!("bench-peer bare|unary|raw SOCKET");
+        eprintln!("bench-peer bare|short|relay|unary|raw SOCKET");
         return ExitCode::FAILURE;
     };
     match answer(role, Path::new(socket)).await {
@@ -40,30 +44,65 @@ async fn main() -> ExitCode {
 async fn answer(role: &str, socket: &Path) -> Result<(), Failure> {
     let connection = UnixStream::connect(socket).await?;
     match role {
-        "bare" => bare(connection).await,
+        "bare" => answers(connection, |message| message).await,
+        "short" => answers(connection, decline).await,
+        "relay" => relay(connection, &socket.with_extension("inner")).await,
         "unary" => unary(connection).await,
         "raw" => raw(connection).await,
         _ => Err("no such role".into()),
     }
 }
 
-/// Answers every invocation of the stream with one message.
-async fn bare(connection: UnixStream) -> Result<(), Failure> {
-    let once = Mutex::new(Some(connection));
-    let connector = tower::service_fn(move |_| {
-        let connection = once.lock().ok().and_then(|mut once| once.take());
-        std::future::ready(connection.map(TokioIo::new).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
-    });
-    let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await?;
-    let (answers, outbound) = mpsc::channel(256);
-    let mut inbound = PluginServiceClient::new(channel).session(ReceiverStream::new(outbound)).await?.into_inner();
+/// Opens the stream on a connection.
+async fn dial<Out, In>(
+    connection: UnixStream,
+    outbound: impl Stream<Item = Out> + Send + 'static,
+) -> Result<Streaming<In>, Failure>
+where
+    Out: prost::Message + 'static,
+    In: prost::Message + Default + 'static,
+{
+    let mut client = Grpc::new(stream::channel(connection).await?);
+    client.ready().await?;
+    let path = PathAndQuery::from_static("/bench/Stream");
+    let codec = ProstCodec::<Out, In>::default();
+    Ok(client.streaming(Request::new(outbound), path, codec).await?.into_inner())
+}
+
+/// Answers every message of the stream with one.
+async fn answers<A>(connection: UnixStream, answer: impl Fn(plugin::SessionResponse) -> A) -> Result<(), Failure>
+where
+    A: prost::Message + 'static,
+{
+    let (answers, outbound) = mpsc::channel(stream::AHEAD);
+    let mut inbound = dial(connection, ReceiverStream::new(outbound)).await?;
     while let Ok(Some(message)) = inbound.message().await {
-        let declined = |invocation: plugin::Invocation| plugin::InvocationResult {
-            invocation_id: invocation.invocation_id,
-            outcome: Some(Outcome::Declined(plugin::Declined {})),
-        };
-        let results = message.invocations.into_iter().map(declined).collect();
-        answers.send(plugin::SessionRequest { results, ..Default::default() }).await?;
+        answers.send(answer(message)).await?;
+    }
+    Ok(())
+}
+
+/// What a guard answers that has nothing to say.
+fn decline(message: plugin::SessionResponse) -> plugin::SessionRequest {
+    let declined = |invocation: plugin::Invocation| plugin::InvocationResult {
+        invocation_id: invocation.invocation_id,
+        outcome: Some(Outcome::Declined(plugin::Declined {})),
+    };
+    let results = message.invocations.into_iter().map(declined).collect();
+    plugin::SessionRequest { results, ..Default::default() }
+}
+
+/// Passes every message on to a further process, and each of its answers back.
+async fn relay(connection: UnixStream, socket: &Path) -> Result<(), Failure> {
+    let listener = UnixListener::bind(socket)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    let _inner = command.arg("bare").arg(socket).stdin(Stdio::null()).kill_on_drop(true).spawn()?;
+    let (inner, _) = listener.accept().await?;
+    let (out, answers) = stream::serve::<plugin::SessionResponse, plugin::SessionResponse>(inner).await?;
+    let answers = answers.take_while(Result::is_ok).filter_map(Result::ok);
+    let mut inbound = dial(connection, answers).await?;
+    while let Ok(Some(message)) = inbound.message().await {
+        out.send(Ok(message)).await?;
     }
     Ok(())
 }

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::json;
 
 use super::host::Host;
@@ -18,6 +16,8 @@ use super::{Result, supervised};
 pub(crate) const MANY: usize = 64;
 /// Plugins of the rows about memory.
 const CROWD: usize = 64;
+/// Names of the times that all of them are started, used and stopped.
+const CYCLES: [&str; 4] = ["first cycle", "second cycle", "third cycle", "fourth cycle"];
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +76,8 @@ pub(crate) fn calls(extent: Extent, directory: &Path, go: Option<&Path>, samples
         ("raw", Host::start("raw", directory)?),
         ("unary", Host::start("unary", directory)?),
         ("bare", Host::start("bare", directory)?),
+        ("short", Host::start("short", directory)?),
+        ("relay", Host::start("relay", directory)?),
         ("one hop", Host::start("supervisor", &supervised)?),
     ];
     hosts.push(("two hops", Host::start("runtime", &supervised)?));
@@ -134,8 +136,8 @@ pub(crate) fn lives(extent: Extent, directory: &Path, go: Option<&Path>, samples
             if let Some(go) = &mut go {
                 round.entry("go-plugin start").or_default().push(go.ask(&json!({ "do": "spawn" }))?);
             }
-            round.entry("our kill").or_default().push(supervisor.ask(&json!({ "do": "kill" }))?);
-            round.entry("floor kill").or_default().push(pidfd_kill(&mut supervisor)?);
+            // Each is its own comparator, so none is joined with others.
+            samples.push("our kill", "", &supervisor.ask(&json!({ "do": "kill" }))?);
         }
         for (name, all) in round {
             for number in all.first().into_iter().flat_map(Numbers::keys) {
@@ -146,20 +148,6 @@ pub(crate) fn lives(extent: Extent, directory: &Path, go: Option<&Path>, samples
         }
     }
     Ok(())
-}
-
-/// Kills the supervisor's plugin from here: time until its own pidfd tells.
-fn pidfd_kill(supervisor: &mut Host) -> Result<Numbers> {
-    let pid = supervisor.ask(&json!({ "do": "pid" }))?["pid"];
-    let pid = Pid::from_raw(pid as i32).ok_or("the plugin has no process")?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    supervisor.ask(&json!({ "do": "forget" }))?;
-    let begin = Instant::now();
-    kill_process(pid, Signal::KILL)?;
-    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None)?;
-    let ended = begin.elapsed().as_nanos() as f64;
-    supervisor.ask(&json!({ "do": "restarted" }))?;
-    Ok(Numbers::from([("ended".to_owned(), ended)]))
 }
 
 /// Measures memory: of a supervisor for each plugin, and of keepers.
@@ -175,13 +163,13 @@ pub(crate) fn memory(directory: &Path, samples: &mut Samples) -> Result<()> {
     host.ask(&json!({ "do": "large" }))?;
     let used = bytes(&mut host)?;
     let mut stopped = Vec::new();
-    for cycle in 0..2 {
-        if cycle > 0 {
+    for cycle in CYCLES {
+        if !stopped.is_empty() {
             host.ask(&json!({ "do": "start all" }))?;
             host.ask(&json!({ "do": "large" }))?;
         }
         host.ask(&json!({ "do": "stop all" }))?;
-        stopped.push(bytes(&mut host)?);
+        stopped.push((cycle, bytes(&mut host)?));
     }
     drop(host);
     let kept = Host::start("keepers", &directory.join("0"))?.ask(&json!({ "do": "memory" }))?;
@@ -189,8 +177,9 @@ pub(crate) fn memory(directory: &Path, samples: &mut Samples) -> Result<()> {
     let mut push = |name: &str, value| samples.push(name, "memory", &Numbers::from([("bytes".to_owned(), value)]));
     push("idle", each(idle));
     push("used", each(used));
-    push("first cycle", stopped[0]);
-    push("second cycle", stopped[1]);
+    for (cycle, bytes) in stopped {
+        push(cycle, bytes);
+    }
     push("keeper image", kept["image"]);
     push("keeper program", kept["program"]);
     Ok(())

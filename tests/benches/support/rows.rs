@@ -208,3 +208,24 @@ impl fmt::Display for Table<'_> {
         Ok(())
     }
 }
+
+/// The rows that miss their goal, a line each; what explains them is for people to say.
+pub(crate) struct Missed<'a>(pub(crate) &'a [Row]);
+
+impl fmt::Display for Missed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missed: Vec<&Row> =
+            self.0.iter().filter(|row| matches!(row.verdict(), Verdict::Floor | Verdict::Defect)).collect();
+        writeln!(f, "goals missed: {}", missed.len())?;
+        for row in missed {
+            let Ok(values) = &row.values else { continue };
+            let (goal, floor) = row.bounds();
+            let against = values.theirs.map_or_else(String::new, |(name, _)| format!(" by {name}"));
+            let value =
+                values.ratio.map_or_else(|| show(values.ours.median, row.unit), |ratio| format!("{:.3}", ratio.median));
+            let (what, verdict) = (&row.what, row.verdict().name());
+            writeln!(f, "  {what}{against}: {value}, goal {goal}, floor {floor}: {verdict}")?;
+        }
+        Ok(())
+    }
+}

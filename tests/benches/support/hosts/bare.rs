@@ -1,48 +1,23 @@
-//! The bare stream: the messages of a hook call over one tonic stream between two processes, and nothing else: no
-//! routing, no deadline, no bounds, no counting.
+//! The bare stream: a message over one tonic stream to another process and an answer back, and nothing else: no routing,
+//! no deadline, no bounds, no counting. The answer is the very message, or a short one; and there may be a relay between.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outrigger_proto::plugin::v1 as wire;
 use outrigger_proto::types::v1 as types;
-use tokio::sync::{mpsc, oneshot};
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::codegen::BoxStream;
-use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
-use wire::plugin_service_server::{PluginService, PluginServiceServer};
+use tokio::sync::oneshot;
 
 use super::super::host::{Orders, window};
 use super::super::measure::Call;
 use super::super::{Failure, Result};
-
-type Outbound = mpsc::Sender<std::result::Result<wire::SessionResponse, Status>>;
-type Opened = (Outbound, Streaming<wire::SessionRequest>);
-
-/// Takes the one stream.
-struct Opens(mpsc::Sender<Opened>);
-
-#[tonic::async_trait]
-impl PluginService for Opens {
-    async fn session(
-        &self,
-        request: Request<Streaming<wire::SessionRequest>>,
-    ) -> std::result::Result<Response<BoxStream<wire::SessionResponse>>, Status> {
-        let (out, outbound) = mpsc::channel(256);
-        let opened = self.0.send((out, request.into_inner())).await;
-        opened.map_err(|_| Status::unavailable("the host has ended"))?;
-        Ok(Response::new(Box::pin(ReceiverStream::new(outbound))))
-    }
-}
+use super::stream::{self, Outbound};
 
 #[derive(Clone)]
 struct Bare {
-    out: Outbound,
+    out: Outbound<wire::SessionResponse>,
     open: Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>,
     next: Arc<AtomicU64>,
     invocation: wire::Invocation,
@@ -84,22 +59,33 @@ fn invocation() -> wire::Invocation {
     }
 }
 
-pub(super) async fn host(directory: &Path) -> Result<()> {
-    let (opens, mut opened) = mpsc::channel(1);
-    let (_child, connection) = super::peer("bare", directory).await?;
-    let connections = tokio_stream::once(Ok::<_, io::Error>(connection)).chain(tokio_stream::pending());
-    let service = PluginServiceServer::new(Opens(opens));
-    tokio::spawn(async move { Server::builder().serve_with_incoming(service, connections).await });
-    let (out, mut inbound) = opened.recv().await.ok_or("nobody opened the stream")?;
+/// The message itself comes back: the comparator of the budgets. `role` is `bare`, or `relay` for one with a third process
+/// between the two.
+pub(super) async fn host(role: &str, directory: &Path) -> Result<()> {
+    let ids = |message: &wire::SessionResponse| message.invocations.first().map(|call| call.invocation_id);
+    measured(role, directory, ids).await
+}
+
+/// A short answer comes back, as a guard's is.
+pub(super) async fn host_short(directory: &Path) -> Result<()> {
+    let ids = |message: &wire::SessionRequest| message.results.first().map(|result| result.invocation_id);
+    measured("short", directory, ids).await
+}
+
+/// `id` finds the caller that an answer is for.
+async fn measured<A>(role: &str, directory: &Path, id: impl Fn(&A) -> Option<u64> + Send + 'static) -> Result<()>
+where
+    A: prost::Message + Default + 'static,
+{
+    let (_child, connection) = super::peer(role, directory).await?;
+    let (out, mut inbound) = stream::serve::<wire::SessionResponse, A>(connection).await?;
     let bare = Bare { out, open: Arc::default(), next: Arc::default(), invocation: invocation() };
     let open = Arc::clone(&bare.open);
     tokio::spawn(async move {
         while let Some(message) = inbound.message().await? {
-            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-            for result in message.results {
-                if let Some(reply) = open.remove(&result.invocation_id) {
-                    let _ = reply.send(());
-                }
+            let id = id(&message).ok_or("an answer without an id")?;
+            if let Some(reply) = open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
+                let _ = reply.send(());
             }
         }
         Ok::<_, Failure>(())

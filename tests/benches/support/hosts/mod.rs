@@ -5,6 +5,8 @@ mod floor;
 mod keepers;
 mod marks;
 mod runtime;
+#[path = "../../programs/stream.rs"]
+mod stream;
 mod supervisor;
 mod unary;
 
@@ -25,7 +27,8 @@ pub(crate) fn run(role: &str, directory: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match role {
-            "bare" => bare::host(directory).await,
+            "bare" | "relay" => bare::host(role, directory).await,
+            "short" => bare::host_short(directory).await,
             "raw" => unary::host_raw(directory).await,
             "unary" => unary::host(directory).await,
             "supervisor" => supervisor::host(directory).await,

@@ -77,7 +77,7 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
         request.metadata_mut().insert("outrigger-key", key.clone());
         Ok(request)
     };
-    let channel: Channel = super::unary::channel(connection).await?;
+    let channel: Channel = super::stream::channel(connection).await?;
     let mut client = RuntimeServiceClient::with_interceptor(channel, with_key);
     let attach = wire::AttachRequest {
         incarnation: 1,

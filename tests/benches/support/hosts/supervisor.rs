@@ -9,7 +9,8 @@ use outrigger::bench::Caller;
 use outrigger::{Options, Supervisor};
 use outrigger_proto::admin::v1 as admin;
 use outrigger_proto::admin::v1::admin_service_client::AdminServiceClient;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -60,7 +61,7 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
     let Files { config, runtime_dir, state_dir } = Files::of(directory);
     let supervisor = Supervisor::start(Options { config, runtime_dir, state_dir: state_dir.clone(), subreaper: true });
     let supervisor = supervisor.await?;
-    let channel = super::unary::channel(UnixStream::connect(supervisor.admin_socket()).await?).await?;
+    let channel = super::stream::channel(UnixStream::connect(supervisor.admin_socket()).await?).await?;
     let key = std::fs::read_to_string(state_dir.join("admin.key"))?.trim_end().parse()?;
     let mut host =
         Host { caller: supervisor.caller(), admin: AdminServiceClient::new(channel), key, marks, plugins: Vec::new() };
@@ -73,13 +74,7 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
     Orders::open()?
         .serve(async |order| match order["do"].as_str() {
             Some("spawn") => host.spawn().await,
-            Some("pid") => Ok(numbers([("pid", f64::from(host.pid().await?))])),
             Some("kill") => host.kill().await,
-            Some("forget") => {
-                host.marks.forget();
-                Ok(Numbers::new())
-            }
-            Some("restarted") => host.restarted().await,
             Some("cpu") => Ok(numbers([("cpu", cpu_time().as_nanos() as f64)])),
             Some("memory") => Ok(numbers([("bytes", anonymous_bytes("self")? as f64)])),
             Some("large") => host.large().await,
@@ -148,24 +143,29 @@ impl Host {
         ]))
     }
 
-    /// Kills the first plugin while calls are in flight: `ended` from the signal to the last one's end.
+    /// Kills the first plugin while calls are in flight: `ended` from the signal to the last one's end, `pidfd` to when a
+    /// thread that waits for nothing else is told of the very same death.
     async fn kill(&mut self) -> Result<Numbers> {
         let answers = Bytes::from_static(br#"{"params":{"answer":true}}"#);
         go_on(self.caller.before_tool_call("wait", answers).await)?;
-        let pid = self.pid().await?;
+        let pid = i32::try_from(self.pid().await?).ok().and_then(Pid::from_raw).ok_or("the plugin has no process")?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let watch = std::thread::spawn(move || {
+            let polled = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None);
+            polled.map(|_| Instant::now())
+        });
         let mut pending = JoinSet::new();
         for _ in 0..PENDING {
             let caller = self.caller.clone();
             pending
                 .spawn(async move { caller.before_tool_call("wait", Bytes::from_static(br#"{"params":{}}"#)).await });
         }
-        // Time for the calls to be with the plugin.
+        // Time for the calls to be with the plugin, and for the thread to wait.
         tokio::time::sleep(Duration::from_millis(20)).await;
         if pending.try_join_next().is_some() {
             return Err("a call ended before the plugin was killed".into());
         }
         self.marks.forget();
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("the plugin has no process")?;
         let begin = Instant::now();
         kill_process(pid, Signal::KILL)?;
         let mut passed = 0;
@@ -176,14 +176,9 @@ impl Host {
         if passed > 0 {
             return Err("a killed guard let a call pass".into());
         }
-        self.restarted().await?;
-        Ok(numbers([("ended", ended)]))
-    }
-
-    /// Waits until the first plugin serves again after it was killed.
-    async fn restarted(&mut self) -> Result<Numbers> {
         self.marks.next(Mark::Ready).await?;
-        Ok(Numbers::new())
+        let told = watch.join().map_err(|_| "the thread at the pidfd panicked")??;
+        Ok(numbers([("ended", ended), ("pidfd", told.duration_since(begin).as_nanos() as f64)]))
     }
 
     /// Asks every plugin about large calls; plugin `n` guards the tool `tool-n`.

@@ -1,20 +1,19 @@
 //! What is printed beside the bare stream: a unary call each time, and a socket without any protocol.
 
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use hyper_util::rt::TokioIo;
 use outrigger_proto::runtime::v1 as runtime;
 use outrigger_proto::types::v1 as types;
 use runtime::runtime_service_client::RuntimeServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::super::Result;
 use super::super::host::{Orders, window};
 use super::super::measure::Call;
+use super::stream::channel;
 
 /// The hook call of the benchmarks, as a runtime makes it.
 pub(super) fn invocation() -> runtime::HookInvocation {
@@ -27,16 +26,6 @@ pub(super) fn invocation() -> runtime::HookInvocation {
         tool_call_id: "call-1".to_owned(),
         ..Default::default()
     }
-}
-
-/// A channel over this connection alone.
-pub(super) async fn channel(connection: UnixStream) -> Result<Channel> {
-    let once = Mutex::new(Some(connection));
-    let connector = tower::service_fn(move |_| {
-        let connection = once.lock().ok().and_then(|mut once| once.take());
-        std::future::ready(connection.map(TokioIo::new).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)))
-    });
-    Ok(Endpoint::from_static("http://localhost").connect_with_connector(connector).await?)
 }
 
 #[derive(Clone)]
