@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Runs until a signal or an operator ends it.
 pub(crate) fn run(global: &Global, args: &RunArgs) -> ExitCode {
+    outrigger::process::share_heaps();
     start_log(args.log_format);
     let options = match options(global, args) {
         Ok(options) => options,

@@ -11,6 +11,7 @@
 
 pub mod environment;
 mod evidence;
+mod heaps;
 #[path = "../../keeper/mod.rs"]
 mod keeper;
 pub mod leftovers;
@@ -26,6 +27,7 @@ mod tree;
 mod usage;
 mod watch;
 
+pub use heaps::share_heaps;
 pub use orphans::become_subreaper;
 pub use program::keeper_main;
 pub use start::{Started, Starter};

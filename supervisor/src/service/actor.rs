@@ -300,14 +300,9 @@ impl Actor {
     }
 
     fn policy(&self) -> Policy {
-        let sound = |entry: &Entry| match entry {
-            Entry::Sound(spec) => Some((**spec).clone()),
-            Entry::Broken(_) => None,
-        };
-        let in_force = sound(&self.details.borrow().entry);
-        let policy = Policy::new(&self.shared.settings, in_force.as_ref());
+        let policy = Policy::new(&self.shared.settings, sound(&self.details.borrow().entry));
         // Only what is started has a time to start.
-        let startup = Policy::new(&self.shared.settings, sound(&self.wanted).as_ref()).startup;
+        let startup = Policy::new(&self.shared.settings, sound(&self.wanted)).startup;
         Policy { startup, ..policy }
     }
 
@@ -401,9 +396,16 @@ impl Actor {
 
     /// Takes over what the files say now.
     async fn adopt(&mut self, entry: Option<Entry>) {
-        let Some(entry) = entry else { return };
+        let Some(entry) = entry.filter(|entry| !self.is_in_force(entry)) else { return };
         self.wanted = entry.clone();
         self.put_in_force(entry).await;
+    }
+
+    /// The files say what they said. Nearly always, so that it is worth no write, and no new copies of everything.
+    fn is_in_force(&self, entry: &Entry) -> bool {
+        let details = self.details.borrow();
+        let known = sound(&details.entry);
+        !details.remembered && known.is_some() && sound(entry) == known && sound(&self.wanted) == known
     }
 
     /// What the files said of a generation counts: it serves, or nothing else does.
@@ -812,6 +814,13 @@ impl Actor {
             let name = super::view::state_name(state);
             tracing::info!(plugin = %self.id, %generation, "is {name}");
         }
+    }
+}
+
+fn sound(entry: &Entry) -> Option<&PluginSpec> {
+    match entry {
+        Entry::Sound(spec) => Some(spec),
+        Entry::Broken(_) => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A store without a file.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -26,11 +27,17 @@ pub(crate) enum Mood {
 pub(crate) struct MemoryStore {
     records: Arc<Mutex<BTreeMap<PluginId, PluginRecord>>>,
     pub(crate) mood: watch::Sender<Mood>,
+    /// How many times guards were to be remembered.
+    pub(crate) guards_written: AtomicU32,
 }
 
 impl MemoryStore {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { records: Arc::default(), mood: watch::channel(Mood::Well).0 })
+        Arc::new(Self {
+            records: Arc::default(),
+            mood: watch::channel(Mood::Well).0,
+            guards_written: AtomicU32::new(0),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginId, PluginRecord>> {
@@ -104,6 +111,7 @@ impl Store for MemoryStore {
     }
 
     fn remember_guards(&self, plugin: PluginId, remembered: Remembered) -> BoxFuture<Result<(), StoreError>> {
+        self.guards_written.fetch_add(1, Ordering::Relaxed);
         self.change(plugin, |record| record.remembered = Some(remembered))
     }
 }

@@ -412,6 +412,33 @@ async fn a_restart_starts_what_the_files_say_now() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn files_that_say_what_they_said_are_not_kept_again() {
+    within(async {
+        let (world, _launch) = serving().await;
+        let written = || world.store.guards_written.load(Ordering::Relaxed);
+        let before = written();
+        ask(&world, Request::Restart { entry: Some(sound(spec("p"))) }).await.expect("it is not refused");
+        world.launched().await.serves(|_| Some(allow())).await;
+        world.until_state("p", State::Ready).await;
+        assert_eq!(written(), before);
+        ask(&world, stop()).await.expect("it is not refused");
+        world.until_state("p", State::Stopped).await;
+        let again = Request::Start { reset: true, entry: Some(sound(spec("p"))) };
+        ask(&world, again).await.expect("it is not refused");
+        assert_eq!(world.call("exec", "{}").await.verdict, Verdict::Stop, "it guards again before it runs");
+        world.launched().await.serves(|_| Some(allow())).await;
+        world.until_state("p", State::Ready).await;
+        assert_eq!(written(), before);
+        let mut changed = spec("p");
+        changed.guards = vec![guard(&["read"])];
+        ask(&world, Request::Restart { entry: Some(sound(changed)) }).await.expect("it is not refused");
+        assert_eq!(written(), before + 1);
+        assert_eq!(world.call("read", "{}").await.verdict, Verdict::Stop);
+    })
+    .await;
+}
+
 /// A start that was under way with the old files has nothing to do with what was asked for since.
 #[tokio::test(start_paused = true)]
 async fn a_start_that_was_overtaken_is_not_taken_for_the_new_one() {

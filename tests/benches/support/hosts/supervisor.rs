@@ -57,6 +57,8 @@ struct Host {
 }
 
 pub(super) async fn host(directory: &Path) -> Result<()> {
+    // As `outrigger run` does.
+    outrigger::process::share_heaps();
     let marks = marks::install();
     let Files { config, runtime_dir, state_dir } = Files::of(directory);
     let supervisor = Supervisor::start(Options { config, runtime_dir, state_dir: state_dir.clone(), subreaper: true });
