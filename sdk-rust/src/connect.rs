@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use hyper_util::rt::TokioIo;
-use outrigger_socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tonic::codegen::Service;
@@ -21,9 +20,9 @@ use tonic::transport::{Channel, Endpoint};
 const LONGEST_ADDRESS: usize = 107;
 
 /// Connects to the socket.
-pub(crate) async fn dial(socket: &Path) -> io::Result<Socket> {
+pub(crate) async fn dial(socket: &Path) -> io::Result<UnixStream> {
     if socket.as_os_str().len() <= LONGEST_ADDRESS {
-        return Socket::new(UnixStream::connect(socket).await?);
+        return UnixStream::connect(socket).await;
     }
     // The supervisor binds its sockets through their directory, so their paths may be longer than an address; the same
     // way leads there.
@@ -32,7 +31,7 @@ pub(crate) async fn dial(socket: &Path) -> io::Result<Socket> {
     };
     let directory = File::open(directory)?;
     let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
-    Socket::new(UnixStream::connect(short).await?)
+    UnixStream::connect(short).await
 }
 
 /// A channel over a connection that is open already.

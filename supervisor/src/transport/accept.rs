@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use outrigger_socket::Socket;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, sleep};
 
 use super::peer::{PeerProcess, PeerRefused};
@@ -49,14 +48,11 @@ impl Acceptor {
     pub(super) async fn next(
         &mut self,
         judge: impl Fn(BorrowedFd<'_>) -> Result<PeerProcess, PeerRefused>,
-    ) -> (Socket, PeerProcess) {
+    ) -> (UnixStream, PeerProcess) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => match judge(stream.as_fd()) {
-                    Ok(peer) => match Socket::new(stream) {
-                        Ok(socket) => return (socket, peer),
-                        Err(error) => self.exhausted(&error).await,
-                    },
+                    Ok(peer) => return (stream, peer),
                     Err(refusal) => {
                         drop(stream);
                         if self.note(&refusal) {
@@ -67,14 +63,12 @@ impl Acceptor {
                 // The peer went before its turn came.
                 Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
                 }
-                Err(error) => self.exhausted(&error).await,
+                Err(error) => {
+                    tracing::warn!(socket = %self.label, %error, "cannot accept a connection now");
+                    sleep(EXHAUSTED_PAUSE).await;
+                }
             }
         }
-    }
-
-    async fn exhausted(&self, error: &io::Error) {
-        tracing::warn!(socket = %self.label, %error, "cannot accept a connection now");
-        sleep(EXHAUSTED_PAUSE).await;
     }
 
     /// Counts the peers refused; to be read only.

@@ -5,7 +5,6 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use hyper_util::rt::TokioIo;
-use outrigger_socket::Socket;
 use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -78,13 +77,12 @@ pub async fn connect(socket: &Path) -> Result<Channel, ConnectError> {
 }
 
 /// Dials through a descriptor of the directory, so that no limit on the length of an address applies.
-async fn dial(path: &Path) -> io::Result<Socket> {
+async fn dial(path: &Path) -> io::Result<UnixStream> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
     };
     let directory = rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let short = Path::new(&format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
-    Socket::new(UnixStream::connect(short).await?)
+    UnixStream::connect(Path::new(&format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)).await
 }
 
 fn explain(path: &Path, source: io::Error) -> ConnectError {

@@ -11,11 +11,10 @@ use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use outrigger_socket::Socket;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 use super::accept::Acceptor;
 use super::key_file::{self, GroupError};
@@ -120,7 +119,7 @@ impl ControlListener {
 
     /// The next connection whose peer does not descend from this process, decided before a byte is read. Others are
     /// closed and counted. Cancel safe: a connection is either given or still in the queue.
-    pub async fn accept(&mut self) -> (Socket, PeerProcess) {
+    pub async fn accept(&mut self) -> (UnixStream, PeerProcess) {
         let own_pid = self.own_pid;
         self.acceptor.next(|socket| peer::not_below(socket, own_pid)).await
     }
