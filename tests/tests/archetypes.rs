@@ -78,7 +78,7 @@ async fn the_redactor_keeps_secrets_out_of_a_long_result() {
         let outcome = invoke(&world, types::Hook::MessageSending, &outgoing).await;
         let sent = match outcome.result.and_then(|result| result.result) {
             Some(Kind::Message(types::MessageRewrite { replacement: Some(Replacement::Content(text)), .. })) => text,
-            other => panic!("the text was not changed: {other:?}"),
+            other => unreachable!("the text was not changed: {other:?}"),
         };
         assert_eq!(sent, "here: [redacted]");
     })
@@ -133,7 +133,7 @@ async fn the_prompt_contributor_adds_what_fits_the_prompt() {
         let outcome = invoke(&world, types::Hook::BeforePromptBuild, &json!({ "prompt": "hello" })).await;
         match outcome.result.and_then(|result| result.result) {
             Some(Kind::Prompt(added)) => assert_eq!(added.append_system_context, "Be brief."),
-            other => panic!("nothing was added: {other:?}"),
+            other => unreachable!("nothing was added: {other:?}"),
         }
     })
     .await;

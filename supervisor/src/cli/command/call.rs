@@ -153,12 +153,12 @@ fn show_result(
     }
     let (style, word) = if document.is_error { (BAD, "error") } else { (GOOD, "result") };
     let word = context.terminal.paint(style, word);
-    context.line(word.to_string())?;
+    context.line(&word)?;
     for part in &document.content {
         match part.get("text").and_then(Value::as_str) {
             Some(text) => {
                 for line in text.lines() {
-                    context.line(safe(line).to_string())?;
+                    context.line(safe(line))?;
                 }
             }
             None => context.line(json::document(part))?,

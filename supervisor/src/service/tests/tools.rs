@@ -314,6 +314,8 @@ async fn a_call_ends_with_its_run_its_caller_and_its_time() {
                 }
             }
         };
+        // The call is a task of its own, as it outlives the awaiting.
+        #[allow(clippy::async_yields_async)]
         let start = async |request: wire::InvokeToolRequest| {
             let mut runtime = world.runtime().await;
             tokio::spawn(async move { collect(runtime.invoke_tool(request).await).await })
