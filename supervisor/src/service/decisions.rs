@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outrigger_proto::runtime::v1 as wire;
+use outrigger_proto::types::v1::ErrorReason;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::domain::json;
+use super::status::Failure;
+use crate::domain::{json, text};
 
 /// How long a decision can be used (`Decision.decision_id`).
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
@@ -23,6 +25,12 @@ pub(crate) const MAX_OPEN: usize = 4096;
 /// The digest of parameters: SHA-256 of their canonical form. `None` where they are no JSON.
 pub(crate) fn digest(params: &[u8]) -> Option<[u8; 32]> {
     Some(Sha256::digest(&*json::canonical(params).ok()?).into())
+}
+
+/// A decision that cannot be used.
+pub(crate) fn unknown(id: &str) -> Failure {
+    let why = "no such decision is open: never given, used, older than 10 minutes, or for another call";
+    Failure::new(ErrorReason::RecordUnknown, why).meta("kind", "decision").meta("id", text::clean(id, 64))
 }
 
 /// What a decision is about.

@@ -19,7 +19,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::codegen::BoxStream;
 use tonic::{Code, Status, Streaming};
 
-use super::decisions::Subject;
+use super::decisions::{self, Subject};
 use super::dispatch::{Dispatcher, Outcome, Verdict};
 use super::invocation;
 use super::runtimes::Runtime;
@@ -238,9 +238,7 @@ pub(crate) fn redeem(
     if dispatcher.decisions.redeem(runtime_id, &request.decision_id, Instant::now(), fits) {
         return Ok(());
     }
-    let id = crate::domain::text::clean(&request.decision_id, 64);
-    let why = "no such decision is open: never given, used, older than 10 minutes, or for another call";
-    Err(Failure::new(ErrorReason::RecordUnknown, why).meta("kind", "decision").meta("id", id))
+    Err(decisions::unknown(&request.decision_id))
 }
 
 /// Checks and dispatches one call; both forms of calling a hook end here.

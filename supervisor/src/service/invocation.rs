@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outrigger_proto::runtime::v1 as wire;
-use outrigger_proto::types::v1::{ErrorReason, SessionRef};
+use outrigger_proto::types::v1::{ErrorReason, RunRef, SessionRef};
 use tokio::time::Instant;
 
 use super::dispatch::{CONVERSATION, Call};
@@ -12,7 +12,7 @@ use super::runs::{NoRun, Run, Runs};
 use super::runtimes::Runtime;
 use super::status::Failure;
 use crate::domain::hook::{Hook, Kind};
-use crate::domain::json::{self, Found, JsonError, PAYLOAD_DEPTH, ValueLimits};
+use crate::domain::json::{self, Found, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::names;
 use crate::domain::text;
 
@@ -20,6 +20,12 @@ use crate::domain::text;
 pub(crate) const MAX_PAYLOAD: usize = 3 * 1024 * 1024;
 /// Texts longer than this are scanned off the data thread (architecture §15).
 pub(crate) const SCAN_HERE: usize = 64 * 1024;
+
+/// Works on texts of this size: here where they are short, elsewhere where that would hold up every other call
+/// (architecture §15). `None` where the work was lost.
+pub(crate) async fn scan<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if bytes <= SCAN_HERE { Some(work()) } else { tokio::task::spawn_blocking(work).await.ok() }
+}
 
 /// The hook of a call that came as a hook call.
 ///
@@ -43,7 +49,7 @@ pub(crate) fn hook(number: i32) -> Result<Hook, Failure> {
 /// # Errors
 /// What is wrong, as the contract names it; no handler ran.
 pub(crate) async fn check(
-    mut invocation: Box<wire::HookInvocation>,
+    invocation: Box<wire::HookInvocation>,
     hook: Hook,
     runtime: &Runtime,
     runs: &Runs,
@@ -72,6 +78,7 @@ pub(crate) async fn check(
         return Err(Failure::field("invocation.target_plugin_id", format!("`{}` is no claim", hook.name())));
     }
     let size = invocation.event_json.len() + invocation.context_json.len();
+    let messages = invocation.messages_json.len();
     if size > MAX_PAYLOAD {
         let why = format!("event and context have {size} bytes, at most {MAX_PAYLOAD}");
         return Err(Failure::field("invocation.event_json", why));
@@ -79,24 +86,18 @@ pub(crate) async fn check(
     if invocation.event_json.is_empty() {
         return Err(Failure::field("invocation.event_json", "wants a JSON object"));
     }
-    let conversation = if size + invocation.messages_json.len() <= SCAN_HERE {
-        check_texts(&invocation, hook)?
-    } else {
-        let scan = move || check_texts(&invocation, hook).map(|conversation| (invocation, conversation));
-        let lost = |_| Err(Failure::new(ErrorReason::Unspecified, "the scan of the payload was lost"));
-        let (scanned, conversation) = tokio::task::spawn_blocking(scan).await.unwrap_or_else(lost)?;
-        invocation = scanned;
-        conversation
-    };
+    let texts = move || check_texts(&invocation, hook).map(|conversation| (invocation, conversation));
+    let lost = || Err(Failure::new(ErrorReason::Unspecified, "the scan of the payload was lost"));
+    let (mut invocation, conversation) = scan(size + messages, texts).await.unwrap_or_else(lost)?;
     if let Some(session) = &mut invocation.session {
         runtime.announce(session)?;
     }
     let run = match &invocation.run {
         None => None,
-        Some(run) if run.id.is_empty() || text::units(&run.id) > 256 || !run.handle.is_empty() => {
-            return Err(Failure::field("invocation.run", "wants an id of 1 to 256 characters, and no handle"));
+        Some(run) => {
+            let id = check_run("invocation.run", Some(run))?;
+            begin(runs, runtime, id, invocation.session.as_ref(), hook)?
         }
-        Some(run) => begin(runs, runtime, &run.id, invocation.session.as_ref(), hook)?,
     };
     Ok(Call {
         runtime_id: Arc::clone(&runtime.id),
@@ -128,11 +129,29 @@ fn begin(
             Ok(Some(run))
         }
         Err(NoRun::Ended) if hook.row().kind == Kind::Observe => Ok(None),
-        Err(NoRun::Ended) => Err(run_ended(id)),
-        Err(NoRun::TooMany) => {
+        Err(none) => Err(no_run(runtime, id, none)),
+    }
+}
+
+/// Checks the name of a run, as it stands at a field.
+///
+/// # Errors
+/// It has none, or a handle, which is the supervisor's to give.
+pub(crate) fn check_run<'a>(field: &str, run: Option<&'a RunRef>) -> Result<&'a str, Failure> {
+    match run {
+        Some(run) if (1..=256).contains(&text::units(&run.id)) && run.handle.is_empty() => Ok(&run.id),
+        _ => Err(Failure::field(field, "wants an id of 1 to 256 characters, and no handle")),
+    }
+}
+
+/// Why a call has no run.
+pub(crate) fn no_run(runtime: &Runtime, id: &str, why: NoRun) -> Failure {
+    match why {
+        NoRun::Ended => run_ended(id),
+        NoRun::TooMany => {
             let why = format!("runtime `{}` has too many live runs", runtime.id);
             let failure = Failure::new(ErrorReason::FieldInvalid, why).with_code(tonic::Code::ResourceExhausted);
-            Err(failure.help("end runs that are over with EndRun or their terminal event"))
+            failure.help("end runs that are over with EndRun or their terminal event")
         }
     }
 }
@@ -164,12 +183,7 @@ fn check_text(field: &str, text: &[u8], object: bool) -> Result<Found, Failure> 
     let limits = ValueLimits::payload(PAYLOAD_DEPTH);
     let limits = if object { limits.object() } else { limits };
     let found =
-        json::validate_members(text, &limits, "params", CONVERSATION).map_err(|JsonError { rule, offset }| {
-            Failure::new(ErrorReason::JsonInvalid, format!("{field}, byte {offset}: {rule}"))
-                .meta("field", field)
-                .meta("rule", rule.to_string())
-                .meta("offset", offset.to_string())
-        })?;
+        json::validate_members(text, &limits, "params", CONVERSATION).map_err(|error| Failure::json(field, error))?;
     if !object && text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
         return Err(Failure::field(field, "wants a JSON array"));
     }

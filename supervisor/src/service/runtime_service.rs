@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::runtime::v1::runtime_service_server::RuntimeService;
-use outrigger_proto::types::v1::{ErrorReason, RunRef};
+use outrigger_proto::types::v1::ErrorReason;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use super::conversation::PROTOCOL;
 use super::dispatch::Dispatcher;
 use super::events::{self, Bus, Intake};
 use super::hook_stream;
+use super::invocation::check_run;
 use super::registry::Registry;
 use super::runs::Runs;
 use super::runtimes::{Attached, Runtime, Runtimes};
@@ -180,14 +181,6 @@ impl RuntimeApi {
 
 fn news(kind: wire::directive::Kind) -> wire::Directive {
     wire::Directive { directive_id: String::new(), delivery_attempt: 0, kind: Some(kind) }
-}
-
-/// Checks the name of a run, as it stands at a field.
-fn check_run<'a>(field: &str, run: Option<&'a RunRef>) -> Result<&'a str, Failure> {
-    match run {
-        Some(run) if (1..=256).contains(&text::units(&run.id)) && run.handle.is_empty() => Ok(&run.id),
-        _ => Err(Failure::field(field, "wants an id of 1 to 256 characters, and no handle")),
-    }
 }
 
 fn check_attach(request: &wire::AttachRequest) -> Result<(), Failure> {

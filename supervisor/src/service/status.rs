@@ -7,6 +7,7 @@ use outrigger_proto::types::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::domain::json::JsonError;
 use crate::domain::text;
 
 /// `ErrorInfo.domain` of every error.
@@ -68,6 +69,15 @@ impl Failure {
         let mut failure = Self::new(ErrorReason::FieldInvalid, format!("{field}: {right}"));
         failure.details.add_bad_request_violation(field, right);
         failure
+    }
+
+    /// A field that is not the JSON it should be: where, and which rule it breaks.
+    pub(crate) fn json(field: &str, error: JsonError) -> Self {
+        let JsonError { rule, offset } = error;
+        Self::new(ErrorReason::JsonInvalid, format!("{field}, byte {offset}: {rule}"))
+            .meta("field", field)
+            .meta("rule", rule.to_string())
+            .meta("offset", offset.to_string())
     }
 
     /// What is wrong, in a sentence.

@@ -11,10 +11,11 @@ use outrigger_proto::types::v1::HandlerOutcome as Fared;
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::{Call, scan};
+use super::Call;
 use crate::domain::hook::Access;
 use crate::domain::{json, text};
 use crate::service::breaker::Pass;
+use crate::service::invocation::scan;
 use crate::service::registration::Handler;
 use crate::service::registry::Asked;
 use crate::service::results::{self, Checked};

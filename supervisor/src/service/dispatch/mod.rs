@@ -28,7 +28,7 @@ use self::round::{Round, Stop};
 use super::approvals::Approvals;
 use super::decisions::{Decisions, Subject, digest};
 use super::events::Bus;
-use super::invocation::{MAX_PAYLOAD, SCAN_HERE, run_ended};
+use super::invocation::{MAX_PAYLOAD, run_ended, scan};
 use super::registry::{Registry, Snapshot};
 use super::results::{self, Merged};
 use super::runs::{Run, Runs};
@@ -295,10 +295,4 @@ fn proceed_of(result: &mut types::HookResult) -> Option<&mut types::Proceed> {
 /// The most bytes the event of a call may have.
 fn most(call: &Call) -> usize {
     MAX_PAYLOAD.saturating_sub(call.asked.context_json.len())
-}
-
-/// Works on texts of this size: here where they are short, elsewhere where that would hold up every other call
-/// (architecture §15). `None` where the work was lost.
-async fn scan<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    if bytes <= SCAN_HERE { Some(work()) } else { tokio::task::spawn_blocking(work).await.ok() }
 }

@@ -13,10 +13,11 @@ use outrigger_proto::types::v1::HandlerOutcome as Fared;
 use tokio::time::Instant;
 
 use super::ask::{Asking, absent_state, why_absent};
-use super::{Call, most, scan};
+use super::{Call, most};
 use crate::domain::guard::OnAbsent;
 use crate::domain::hook::{Hook, Kind};
 use crate::service::approvals::Asker;
+use crate::service::invocation::scan;
 use crate::service::registry::{Asked, Snapshot, Table, Unserved};
 use crate::service::results::{self, Flow, Merge, Merged};
 use crate::service::view::View;

@@ -13,7 +13,7 @@ use crate::domain::json::{self, JsonError, ValueLimits};
 use crate::domain::quota::Quota;
 use crate::domain::rights::{Denial, Scope};
 use crate::domain::text;
-use crate::service::invocation::SCAN_HERE;
+use crate::service::invocation::scan;
 use crate::service::launch_state::{LaunchState, Phase};
 use crate::service::runs::{Keyed, Run};
 
@@ -209,7 +209,7 @@ fn charge(launch: &LaunchState, scope: Scope) -> Result<(), Box<Refusal>> {
 /// The data as it is published: an object, in which the supervisor has set last who emitted it.
 async fn stamped(launch: &LaunchState, data: Bytes) -> Result<Bytes, Box<Refusal>> {
     let (id, name) = (launch.spec.id.to_string(), launch.spec.name.clone());
-    let long = data.len() > SCAN_HERE;
+    let bytes = data.len();
     let stamp = move || {
         let checked = json::validate_value(&data, &ValueLimits::default());
         let object = data.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
@@ -219,12 +219,8 @@ async fn stamped(launch: &LaunchState, data: Bytes) -> Result<Bytes, Box<Refusal
             json::shallow_merge(&object, stamp.to_string().as_bytes())
         })
     };
-    let stamped = if long {
-        let lost = |_| refusal(RefusalReason::Unspecified, "the scan of data_json was lost");
-        tokio::task::spawn_blocking(stamp).await.map_err(lost)?
-    } else {
-        stamp()
-    };
+    let lost = || refusal(RefusalReason::Unspecified, "the scan of data_json was lost");
+    let stamped = scan(bytes, stamp).await.ok_or_else(lost)?;
     let wrong = |JsonError { rule, offset }| Refusal {
         field: "data_json".to_owned(),
         ..refusal(RefusalReason::JsonInvalid, format!("data_json, byte {offset}: {rule}"))

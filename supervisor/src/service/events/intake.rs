@@ -9,7 +9,7 @@ use outrigger_proto::types::v1 as types;
 use super::bus::Bus;
 use crate::domain::json::{self, PAYLOAD_DEPTH};
 use crate::domain::text;
-use crate::service::invocation::{MAX_PAYLOAD, SCAN_HERE};
+use crate::service::invocation::{MAX_PAYLOAD, scan};
 use crate::service::runs::{NoRun, Run, Runs};
 use crate::service::runtimes::Runtime;
 
@@ -174,17 +174,14 @@ async fn check_data(data: &Bytes) -> Result<(), String> {
     if data.is_empty() {
         return Err("data_json wants a JSON text".to_owned());
     }
-    if data.len() > MAX_PAYLOAD {
-        return Err(format!("data_json has {} bytes, at most {MAX_PAYLOAD}", data.len()));
-    }
-    let scan = |data: &Bytes| {
-        json::validate_payload(data, PAYLOAD_DEPTH)
-            .map_err(|error| format!("data_json, byte {}: {}", error.offset, error.rule))
-    };
-    if data.len() <= SCAN_HERE {
-        return scan(data);
+    let bytes = data.len();
+    if bytes > MAX_PAYLOAD {
+        return Err(format!("data_json has {bytes} bytes, at most {MAX_PAYLOAD}"));
     }
     let data = data.clone();
-    let scanned = tokio::task::spawn_blocking(move || scan(&data)).await;
-    scanned.unwrap_or_else(|_| Err("the scan of data_json was lost".to_owned()))
+    let check = move || {
+        json::validate_payload(&data, PAYLOAD_DEPTH)
+            .map_err(|error| format!("data_json, byte {}: {}", error.offset, error.rule))
+    };
+    scan(bytes, check).await.unwrap_or_else(|| Err("the scan of data_json was lost".to_owned()))
 }

@@ -14,8 +14,9 @@ use tonic::Status;
 use super::answer;
 use crate::domain::text;
 use crate::service::breaker::Pass;
-use crate::service::decisions::Subject;
+use crate::service::decisions::{self, Subject};
 use crate::service::dispatch::Dispatcher;
+use crate::service::invocation;
 use crate::service::registry::{Listed, Registry};
 use crate::service::runs::Run;
 use crate::service::session::{Ask, InvokeError, Progress, Session, ToolError};
@@ -167,10 +168,13 @@ impl Call {
             match error {
                 ToolError::Failed(InvokeError::NotServing) => {}
                 ToolError::Failed(error) => return self.failed(&session, error),
-                ToolError::Refused => return not_asked(self.no_decision()),
+                ToolError::Refused => {
+                    let id = self.decision.as_ref().map(|(id, _)| id.as_str()).unwrap_or_default();
+                    return not_asked(decisions::unknown(id));
+                }
                 ToolError::Stopped => {
                     let run = self.run.as_ref().map(|run| run.id.to_string()).unwrap_or_default();
-                    return not_asked(super::run_ended(&run));
+                    return not_asked(invocation::run_ended(&run));
                 }
             }
         }
@@ -196,12 +200,6 @@ impl Call {
         let Some((id, subject)) = &self.decision else { return true };
         let fits = |given: &Subject| subject.as_ref() == Some(given);
         self.dispatcher.decisions.redeem(&self.runtime_id, id, Instant::now(), fits)
-    }
-
-    fn no_decision(&self) -> Failure {
-        let id = self.decision.as_ref().map(|(id, _)| text::clean(id, 64)).unwrap_or_default();
-        let why = "no such decision is open: never given, used, older than 10 minutes, or for another call";
-        Failure::new(ErrorReason::RecordUnknown, why).meta("kind", "decision").meta("id", id)
     }
 
     fn invocation(&self, session: &Session) -> wire::Invocation {

@@ -28,13 +28,13 @@ use tonic::Status;
 use self::call::{Call, News};
 use super::decisions::{Subject, digest};
 use super::dispatch::{Dispatcher, absent_state, why_absent};
-use super::invocation::MAX_PAYLOAD;
+use super::invocation::{MAX_PAYLOAD, check_run, no_run};
 use super::registry::{Listed, Registry};
-use super::runs::{NoRun, Run, Runs};
+use super::runs::{Run, Runs};
 use super::runtimes::{Runtime, Runtimes};
 use super::status::Failure;
 use crate::config::schema::Mismatch;
-use crate::domain::json::{self, JsonError, PAYLOAD_DEPTH, ValueLimits};
+use crate::domain::json::{self, PAYLOAD_DEPTH, ValueLimits};
 use crate::domain::text;
 
 /// Messages of one call that may wait to be written: news, and its end.
@@ -227,25 +227,13 @@ impl Tools {
         run: &types::RunRef,
         session: Option<&types::SessionRef>,
     ) -> Result<Arc<Run>, Failure> {
-        if !(1..=256).contains(&text::units(&run.id)) || !run.handle.is_empty() {
-            return Err(Failure::field("run", "wants an id of 1 to 256 characters, and no handle"));
-        }
-        let run = self.runs.begin(&runtime.id, &run.id).map_err(|none| match none {
-            NoRun::Ended => run_ended(&run.id),
-            NoRun::TooMany => {
-                let why = format!("runtime `{}` has too many runs that have not ended", runtime.id);
-                Failure::new(ErrorReason::FieldInvalid, why).with_code(tonic::Code::ResourceExhausted)
-            }
-        })?;
+        let id = check_run("run", Some(run))?;
+        let run = self.runs.begin(&runtime.id, id).map_err(|none| no_run(runtime, id, none))?;
         if let Some(session) = session {
             run.set_session(Arc::new(session.clone()));
         }
         Ok(run)
     }
-}
-
-fn run_ended(run: &str) -> Failure {
-    Failure::new(ErrorReason::RunEnded, format!("run `{run}` has ended")).meta("run_id", run)
 }
 
 fn unknown(plugin: &str, tool: &str) -> Failure {
@@ -314,12 +302,7 @@ async fn check(listed: &Listed, arguments: Bytes, context: Bytes) -> Result<Chec
 
 fn check_object(field: &str, text: &[u8]) -> Result<(), Failure> {
     let limits = ValueLimits::payload(PAYLOAD_DEPTH).object();
-    json::validate_value(text, &limits).map_err(|JsonError { rule, offset }| {
-        Failure::new(ErrorReason::JsonInvalid, format!("{field}, byte {offset}: {rule}"))
-            .meta("field", field)
-            .meta("rule", rule.to_string())
-            .meta("offset", offset.to_string())
-    })
+    json::validate_value(text, &limits).map_err(|error| Failure::json(field, error))
 }
 
 /// What the model is told of arguments that are not as the schema wants them.
