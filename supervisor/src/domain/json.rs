@@ -18,6 +18,7 @@ pub use merge::shallow_merge;
 pub use prune::remove_members;
 use scan::Scanner;
 pub use slot::Slot;
+use std::ops::Range;
 
 /// Deepest nesting of a payload; the root is 0.
 pub const PAYLOAD_DEPTH: u32 = 128;
@@ -84,10 +85,10 @@ pub fn validate_value(text: &[u8], limits: &ValueLimits) -> Result<(), JsonError
 }
 
 /// Members of a root that were looked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Where the value of the first of them begins.
-    pub first: Option<usize>,
+    /// Where the value of the first of them stands.
+    pub first: Option<Range<usize>>,
     /// The root has one of the others.
     pub others: bool,
 }

@@ -86,9 +86,9 @@ pub(crate) async fn check(
     if invocation.event_json.is_empty() {
         return Err(Failure::field("invocation.event_json", "wants a JSON object"));
     }
-    let texts = move || check_texts(&invocation, hook).map(|conversation| (invocation, conversation));
+    let texts = move || check_texts(&invocation, hook).map(|found| (invocation, found));
     let lost = || Err(Failure::new(ErrorReason::Unspecified, "the scan of the payload was lost"));
-    let (mut invocation, conversation) = scan(size + messages, texts).await.unwrap_or_else(lost)?;
+    let (mut invocation, found) = scan(size + messages, texts).await.unwrap_or_else(lost)?;
     if let Some(session) = &mut invocation.session {
         runtime.announce(session)?;
     }
@@ -104,8 +104,8 @@ pub(crate) async fn check(
         hook,
         asked: invocation,
         deadline,
-        canary: false,
-        conversation,
+        conversation: found.others,
+        params: found.first,
         run,
     })
 }
@@ -162,17 +162,19 @@ pub(crate) fn run_ended(id: &str) -> Failure {
     Failure::new(ErrorReason::RunEnded, format!("run `{id}` has ended")).meta("run_id", id)
 }
 
-/// Checks the texts of a call; whether they have something that only readers of the conversation may see.
-fn check_texts(invocation: &wire::HookInvocation, hook: Hook) -> Result<bool, Failure> {
+/// Checks the texts of a call: where the event's `params` are, and whether they have something that only readers of the
+/// conversation may see.
+fn check_texts(invocation: &wire::HookInvocation, hook: Hook) -> Result<Found, Failure> {
     let event = check_text("invocation.event_json", &invocation.event_json, true)?;
     // `params` must be there and an object: what is approved and digested is always one.
-    if hook == Hook::BeforeToolCall && event.first.and_then(|at| invocation.event_json.get(at)) != Some(&b'{') {
+    let begins = event.first.as_ref().and_then(|params| invocation.event_json.get(params.start));
+    if hook == Hook::BeforeToolCall && begins != Some(&b'{') {
         let right = "wants an object; `{}` where the tool got none or something else";
         return Err(Failure::field("invocation.event_json.params", right));
     }
     let context = check_text("invocation.context_json", &invocation.context_json, true)?;
     check_text("invocation.messages_json", &invocation.messages_json, false)?;
-    Ok(event.others || context.others)
+    Ok(Found { others: event.others || context.others, ..event })
 }
 
 /// Checks one text, and looks for `params` and for members that hold conversation.

@@ -22,6 +22,10 @@ use crate::domain::settings::Settings;
 /// its guards that nobody serves.
 const MAX_STATS: usize = 2 * 256 + 8;
 
+/// How often a call is passed on to a newer generation before the plugin counts as absent. Each pass means that a
+/// generation began to serve in between.
+pub(crate) const PASSES: usize = 4;
+
 /// A plugin's state as everybody sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Status {
@@ -226,19 +230,14 @@ impl Handler {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the breaker lets a call pass.
-    pub(crate) fn admit(&self, now: Instant) -> Option<Pass> {
-        self.stats().breaker.admit(now)
+    /// Leave for a call; `None` while the breaker is open.
+    pub(crate) fn admit(&self, now: Instant) -> Option<Admitted<'_>> {
+        Some(Admitted { counts: self, pass: Some(self.stats().breaker.admit(now)?) })
     }
 
     /// The breaker lets nothing pass now.
     pub(crate) fn is_open(&self, now: Instant) -> bool {
         self.stats().breaker.is_open(now)
-    }
-
-    /// The call that was let pass came to nothing.
-    pub(crate) fn abandon(&self, pass: Pass) {
-        self.stats().breaker.abandon(pass);
     }
 
     /// Counts an outcome. Returns for how long the breaker opened, if it did.
@@ -263,6 +262,27 @@ impl Handler {
         stats.latencies.record(now, elapsed);
         stats.last_called = Some(SystemTime::now());
         None
+    }
+}
+
+/// A call the breaker let pass; dropped, it has come to nothing.
+pub(crate) struct Admitted<'a> {
+    counts: &'a Handler,
+    pass: Option<Pass>,
+}
+
+impl Admitted<'_> {
+    /// The call has an outcome, which is to be recorded with the pass.
+    pub(crate) fn settle(mut self) -> Option<Pass> {
+        self.pass.take()
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if let Some(pass) = self.pass {
+            self.counts.stats().breaker.abandon(pass);
+        }
     }
 }
 

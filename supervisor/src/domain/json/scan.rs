@@ -174,6 +174,11 @@ impl<'t> Scanner<'t> {
     /// `false` if another value comes.
     fn close(&mut self, outer: usize) -> Result<bool, JsonError> {
         while self.frames.len() > outer {
+            if self.frames.len() == 1
+                && let Some(value) = self.found.first.as_mut().filter(|value| value.end == 0)
+            {
+                value.end = self.at;
+            }
             self.skip_space();
             match self.frames.last() {
                 Some(Frame::Object(first_key)) => {
@@ -223,7 +228,7 @@ impl<'t> Scanner<'t> {
             };
             if is(self.first) {
                 self.skip_space();
-                self.found.first = Some(self.at);
+                self.found.first = Some(self.at..0);
             } else if self.others.iter().any(|name| is(name)) {
                 self.found.others = true;
             }

@@ -279,3 +279,18 @@ fn a_merge_keeps_values_as_written() {
     let deepest = format!("{{\"a\":{}1{}}}", "[".repeat(127), "]".repeat(127));
     assert_eq!(shallow_merge(b"{}", deepest.as_bytes()).as_deref(), Ok(deepest.as_bytes()));
 }
+
+#[test]
+fn a_member_that_is_looked_for_is_told_with_where_it_stands() {
+    let find = |text: &str| {
+        let found = validate_members(text.as_bytes(), &ValueLimits::default(), "params", &["prompt"]).expect("JSON");
+        (found.first.map(|place| text[place].to_owned()), found.others)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(find(r#"{"params": {"a":[1, {"params":0}]} , "x":1}"#), (some(r#"{"a":[1, {"params":0}]}"#), false));
+    assert_eq!(find(r#" { "prompt":1, "\u0070arams" : 12 } "#), (some("12"), true));
+    assert_eq!(find(r#"{"params":"é\"}"}"#), (some(r#""é\"}""#), false));
+    assert_eq!(find(r#"{"a":{"params":1,"prompt":2}}"#), (None, false));
+    assert_eq!(find(r#"[{"params":1}]"#), (None, false));
+    assert_eq!(find("{}"), (None, false));
+}

@@ -20,11 +20,8 @@ use crate::service::registration::Handler;
 use crate::service::registry::Asked;
 use crate::service::results::{self, Checked};
 use crate::service::session::{Ask, InvokeError, Session};
-use crate::service::view::{View, state_name};
+use crate::service::view::{PASSES, View, state_name};
 
-/// How often a call is passed on to a newer generation before the plugin counts as absent. Each pass means that a
-/// generation began to serve in between.
-const PASSES: usize = 4;
 /// What is left free around event, context and messages in an invocation: ids, handles, names.
 const AROUND: usize = 64 * 1024;
 
@@ -59,14 +56,14 @@ impl Asking {
 }
 
 impl Call {
-    /// Asks one handler about this event; `after` is the newest agent event published before. Cancel safe: a dropped future cancels the invocation.
+    /// Asks one handler about this event; `after` is the newest agent event published before. Cancel safe: a dropped
+    /// future cancels the invocation.
     pub(super) async fn ask(&self, one: &Asked, event: Bytes, after: u64, recheck: bool) -> Asking {
         let started = Instant::now();
         let absent = Asking::absent;
-        let Some(pass) = one.counts.admit(started) else {
+        let Some(admitted) = one.counts.admit(started) else {
             return absent("is not asked: the breaker of its handler is open".to_owned());
         };
-        let admitted = Admitted { one, pass, settled: false };
         if self.deadline.is_some_and(|own| own <= started) {
             // Others used the time up. It is not held against this one.
             let message = "was not asked: the call's time was up before its turn".to_owned();
@@ -101,7 +98,10 @@ impl Call {
                 Err(InvokeError::Overloaded) => {
                     return absent("is over its bounds: too many calls wait for it already".to_owned());
                 }
-                result => return admitted.settle(outcome(result, &session, index, started).await),
+                result => {
+                    let asking = outcome(result, &session, index, started).await;
+                    return Asking { pass: admitted.settle(), ..asking };
+                }
             }
         }
         absent(why_absent(&one.part.view))
@@ -162,7 +162,6 @@ impl Call {
             session: asked.session.as_ref().map(|reference| session.handles.session(reference)),
             run: asked.run.as_ref().map(|run| session.handles.run(&self.runtime_id, run)),
             trace: asked.trace.clone(),
-            canary: self.canary,
             event_seq: after,
             call: Some(handler.call(call)),
             ..Default::default()
@@ -201,28 +200,6 @@ pub(crate) const CONVERSATION: &[&str] = &[
     "lastAssistant",
     "assistantTexts",
 ];
-
-/// A call the breaker let pass; says so if it comes to nothing.
-struct Admitted<'a> {
-    one: &'a Asked,
-    pass: Pass,
-    settled: bool,
-}
-
-impl Admitted<'_> {
-    fn settle(mut self, asking: Asking) -> Asking {
-        self.settled = true;
-        Asking { pass: Some(self.pass), ..asking }
-    }
-}
-
-impl Drop for Admitted<'_> {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.one.counts.abandon(self.pass);
-        }
-    }
-}
 
 /// What an answer, or its absence, comes to.
 pub(crate) async fn outcome(

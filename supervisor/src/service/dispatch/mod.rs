@@ -14,6 +14,7 @@ mod ask;
 mod observe;
 mod round;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,11 +47,23 @@ pub(crate) struct Call {
     pub(crate) asked: Box<runtime::HookInvocation>,
     /// The caller's own deadline.
     pub(crate) deadline: Option<Instant>,
-    pub(crate) canary: bool,
     /// Event or context have members that only readers of the conversation may see.
     pub(crate) conversation: bool,
+    /// Where the event's `params` stand.
+    pub(crate) params: Option<Range<usize>>,
     /// The run it belongs to.
     pub(crate) run: Option<Arc<Run>>,
+}
+
+#[cfg(any(test, feature = "bench"))]
+impl Call {
+    /// A call as [`invocation::check`](super::invocation::check) leaves one that has no bound of its own, no run and no
+    /// conversation.
+    pub(crate) fn checked(runtime_id: Arc<str>, hook: Hook, asked: Box<runtime::HookInvocation>) -> Self {
+        let limits = json::ValueLimits::payload(json::PAYLOAD_DEPTH);
+        let found = json::validate_members(&asked.event_json, &limits, "params", &[]).unwrap_or_default();
+        Self { runtime_id, hook, asked, deadline: None, conversation: false, params: found.first, run: None }
+    }
 }
 
 /// Whether to go on.
@@ -218,10 +231,10 @@ impl Dispatcher {
     /// Lets a tool call go on: with a decision, or once a person allows it.
     async fn bind(&self, round: &mut Round<'_>, mut merged: Merged, outcome: &mut Outcome) {
         let call = round.call;
-        let asked_by = merged.asked_by;
-        let request = merged.result.as_mut().and_then(approval_of);
-        let params = merged.result.as_ref().and_then(params_of);
-        match (asked_by, request) {
+        let mut proceed = merged.result.as_mut().and_then(proceed_of);
+        let request = proceed.as_mut().and_then(|proceed| proceed.approval.take());
+        let params = proceed.map(|proceed| proceed.params_json.clone()).filter(|params| !params.is_empty());
+        match (merged.asked_by, request) {
             (Some(by), Some(request)) => {
                 let asker = round.asker(by).ok_or_else(|| "asks for an approval, and is gone".to_owned());
                 let subject = subject(call, params).await;
@@ -255,32 +268,15 @@ impl Dispatcher {
 /// What a tool call that goes on is about: these parameters, or the event's own.
 async fn subject(call: &Call, params: Option<Bytes>) -> Result<Subject, String> {
     let asked = &call.asked;
-    let event = asked.event_json.clone();
-    let digest = scan(params.as_ref().map_or(event.len(), Bytes::len), move || {
-        let own = || json::Slot::find(event, "params").ok()?.value();
-        digest(&params.or_else(own)?)
-    });
+    let own = || Some(asked.event_json.slice(call.params.clone()?));
+    let params = params.or_else(own).unwrap_or_default();
+    let digest = scan(params.len(), move || digest(&params));
     Ok(Subject {
         tool_call_id: asked.tool_call_id.clone(),
         tool_name: asked.tool_name.clone(),
         session_key: asked.session.as_ref().map(|session| session.key.clone()).unwrap_or_default(),
         digest: digest.await.flatten().ok_or("has parameters that cannot be digested")?,
     })
-}
-
-fn approval_of(result: &mut types::HookResult) -> Option<types::ApprovalRequest> {
-    proceed_of(result)?.approval.take()
-}
-
-fn params_of(result: &types::HookResult) -> Option<Bytes> {
-    use types::hook_result::Result as Kind;
-    use types::tool_call_decision::Decision;
-    match &result.result {
-        Some(Kind::ToolCall(types::ToolCallDecision { decision: Some(Decision::Proceed(proceed)) })) => {
-            Some(proceed.params_json.clone()).filter(|params| !params.is_empty())
-        }
-        _ => None,
-    }
 }
 
 fn proceed_of(result: &mut types::HookResult) -> Option<&mut types::Proceed> {

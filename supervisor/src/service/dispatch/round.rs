@@ -231,22 +231,21 @@ impl<'a> Round<'a> {
         }
         one.note(&asking);
         let blocks = self.blocks(one, asking.fared);
-        if blocks || self.call.asked.report_handlers {
+        let kind = self.call.hook.row().kind;
+        let judged = kind == Kind::Evaluate;
+        let missed =
+            kind == Kind::Claim && self.failed.is_none() && !matches!(asking.fared, Fared::Allow | Fared::Deny);
+        if blocks || judged || missed || self.call.asked.report_handlers {
             let report = report(one, asking.fared, asking.elapsed, &asking.message, false);
             self.keep(&report);
             if blocks {
                 return Err(stop(&one.part.view, report, &asking.message, None));
             }
-        }
-        match self.call.hook.row().kind {
-            Kind::Evaluate => {
-                let report = report(one, asking.fared, asking.elapsed, &asking.message, false);
+            if judged {
                 self.judged.push((position, *report));
+            } else if missed {
+                self.failed = Some(report);
             }
-            Kind::Claim if self.failed.is_none() && !matches!(asking.fared, Fared::Allow | Fared::Deny) => {
-                self.failed = Some(report(one, asking.fared, asking.elapsed, &asking.message, false));
-            }
-            _ => {}
         }
         if asking.fared == Fared::Allow {
             self.allowed.push(position);

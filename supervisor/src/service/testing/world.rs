@@ -178,13 +178,5 @@ pub(crate) fn before_tool_call(tool: &str, params: &str) -> Call {
         report_handlers: true,
         ..Default::default()
     });
-    Call {
-        runtime_id: "default".into(),
-        hook: Hook::BeforeToolCall,
-        asked,
-        deadline: None,
-        canary: false,
-        conversation: false,
-        run: None,
-    }
+    Call::checked("default".into(), Hook::BeforeToolCall, asked)
 }

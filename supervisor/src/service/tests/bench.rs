@@ -244,15 +244,7 @@ pub(super) fn with_event(row: &Row, event: &str) -> Call {
         wait_for_observers: true,
         ..Default::default()
     });
-    Call {
-        runtime_id: "default".into(),
-        hook: row.hook,
-        asked,
-        deadline: None,
-        canary: false,
-        conversation: false,
-        run: None,
-    }
+    Call::checked("default".into(), row.hook, asked)
 }
 
 /// An answer of a hook.

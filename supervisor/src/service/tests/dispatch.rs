@@ -462,11 +462,11 @@ async fn an_older_call_does_not_end_the_try_of_a_breaker() {
         let older = counts.admit(now).expect("it is closed");
         for _ in 0..5 {
             let pass = counts.admit(now).expect("it is closed");
-            counts.record(Some(pass), Fared::Error, now, Duration::ZERO);
+            counts.record(pass.settle(), Fared::Error, now, Duration::ZERO);
         }
         let later = now + Duration::from_secs(5);
         let _trying = counts.admit(later).expect("one call tries");
-        counts.abandon(older);
+        drop(older);
         assert!(counts.admit(later).is_none(), "the try is still under way");
     })
     .await;

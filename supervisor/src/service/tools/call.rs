@@ -13,7 +13,6 @@ use tonic::Status;
 
 use super::answer;
 use crate::domain::text;
-use crate::service::breaker::Pass;
 use crate::service::decisions::{self, Subject};
 use crate::service::dispatch::Dispatcher;
 use crate::service::invocation;
@@ -21,10 +20,8 @@ use crate::service::registry::{Listed, Registry};
 use crate::service::runs::Run;
 use crate::service::session::{Ask, InvokeError, Progress, Session, ToolError};
 use crate::service::status::Failure;
-use crate::service::view::Handler as Counts;
+use crate::service::view::PASSES;
 
-/// How often a call is passed on to a newer generation before the plugin counts as absent.
-const PASSES: usize = 4;
 /// Shortest time between two news of progress: at most 10 a second.
 const BETWEEN: Duration = Duration::from_millis(100);
 
@@ -115,17 +112,15 @@ impl Call {
     async fn carry_out(&self, progress: &Progress) -> Result<types::ToolResult, Failure> {
         let view = &self.listed.part.view;
         let counts = view.tool(&self.listed.tool().name);
-        let Some(pass) = counts.admit(Instant::now()) else {
+        let Some(admitted) = counts.admit(Instant::now()) else {
             let why = format!("`{}` is not asked: the breaker of its tool `{}` is open", view.id, self.asked.name);
             return Err(crate::service::core::absent(view, why));
         };
-        let mut admitted = Admitted { counts: &counts, pass, settled: false };
         let End { fared, told } = self.ask(progress).await;
         if let Some(fared) = fared {
-            admitted.settled = true;
             let now = Instant::now();
             let was_open = counts.is_open(now);
-            let opened = counts.record(Some(pass), fared, now, now.duration_since(self.started));
+            let opened = counts.record(admitted.settle(), fared, now, now.duration_since(self.started));
             if let Some(open) = opened {
                 self.say(&format!("the breaker of tool `{}` opened for {open:.1?}", self.asked.name));
             }
@@ -297,19 +292,4 @@ async fn ready<'a, T>(
     }
     tokio::time::sleep_until(next).await;
     sender.reserve().await.ok()
-}
-
-/// A call the breaker let pass; says so if it comes to nothing.
-struct Admitted<'a> {
-    counts: &'a Counts,
-    pass: Pass,
-    settled: bool,
-}
-
-impl Drop for Admitted<'_> {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.counts.abandon(self.pass);
-        }
-    }
 }
