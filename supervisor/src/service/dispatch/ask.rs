@@ -80,7 +80,7 @@ impl Call {
                 Err(why) => return absent(why),
             };
             let invocation = self.invocation(&session, index, &visible, after, recheck);
-            match session.invoke(Ask::new(index, started, deadline, invocation)).await {
+            match session.invoke(Ask::new(index, started, deadline, invocation).of_run(self.run.clone())).await {
                 Err(InvokeError::NotServing) => {
                     // Nothing was sent. Another generation may serve by now.
                     let Some(current) =

@@ -14,6 +14,7 @@ mod events;
 mod launch;
 mod limits;
 mod observers;
+mod open_calls;
 mod privacy;
 mod registration;
 mod reload;
