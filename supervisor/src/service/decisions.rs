@@ -21,9 +21,15 @@ use crate::domain::{json, text};
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
 /// Open decisions of a runtime (architecture §14); at the bound the oldest gives way, and its tool has to ask again.
 pub(crate) const MAX_OPEN: usize = 4096;
+/// Those kept with the used ones among them, which cost a pointer each. An open one older than so many others gives way,
+/// too: more than a hundred calls a second for all of its life.
+const MAX_KEPT: usize = 16 * MAX_OPEN;
 
-/// The digest of parameters: SHA-256 of their canonical form. `None` where they are no JSON.
-pub(crate) fn digest(params: &[u8]) -> Option<[u8; 32]> {
+/// SHA-256 of the canonical form of parameters.
+pub(crate) type ParamsDigest = [u8; 32];
+
+/// The digest of parameters. `None` where they are no JSON.
+pub(crate) fn digest(params: &[u8]) -> Option<ParamsDigest> {
     Some(Sha256::digest(&*json::canonical(params).ok()?).into())
 }
 
@@ -40,7 +46,7 @@ pub(crate) struct Subject {
     pub(crate) tool_name: String,
     /// Key of the session; empty: none.
     pub(crate) session_key: String,
-    pub(crate) digest: [u8; 32],
+    pub(crate) digest: ParamsDigest,
 }
 
 struct Open {
@@ -48,49 +54,41 @@ struct Open {
     given: Instant,
 }
 
+/// The decisions of one runtime, numbered in the order they were given.
 #[derive(Default)]
 struct OfRuntime {
-    open: HashMap<u64, Open>,
-    /// Numbers in the order they were given; used ones may still stand here.
-    order: VecDeque<u64>,
+    /// Number of the first that is kept.
+    first: u64,
+    /// Those from there on; used ones may still stand among them.
+    given: VecDeque<Option<Box<Open>>>,
+    /// How many of them are open.
+    open: usize,
 }
 
 /// All open decisions.
 pub(crate) struct Decisions {
     /// Random, so that an id of an earlier supervisor names nothing.
     instance: String,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    last: u64,
-    runtimes: HashMap<Arc<str>, OfRuntime>,
+    runtimes: Mutex<HashMap<Arc<str>, OfRuntime>>,
 }
 
 impl Decisions {
     pub(crate) fn new() -> Self {
-        Self { instance: super::entropy::hex::<8>(), state: Mutex::default() }
+        Self { instance: super::entropy::hex::<8>(), runtimes: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, OfRuntime>> {
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives out a decision.
     pub(crate) fn give(&self, runtime: &Arc<str>, subject: Subject, now: Instant) -> wire::Decision {
         let params_sha256 = Bytes::copy_from_slice(&subject.digest);
-        let mut state = self.lock();
-        state.last += 1;
-        let number = state.last;
-        if !state.runtimes.contains_key(runtime) {
-            state.runtimes.insert(Arc::clone(runtime), OfRuntime::default());
-        }
-        if let Some(of) = state.runtimes.get_mut(runtime) {
-            of.forget(now);
-            of.open.insert(number, Open { subject, given: now });
-            of.order.push_back(number);
-        }
+        let mut runtimes = self.lock();
+        let number = match runtimes.get_mut(runtime) {
+            Some(known) => known.give(subject, now),
+            None => runtimes.entry(Arc::clone(runtime)).or_default().give(subject, now),
+        };
         wire::Decision { decision_id: format!("{}-{number:x}", self.instance), params_sha256 }
     }
 
@@ -99,34 +97,41 @@ impl Decisions {
     pub(crate) fn redeem(&self, runtime: &str, id: &str, now: Instant, fits: impl FnOnce(&Subject) -> bool) -> bool {
         let number = id.strip_prefix(self.instance.as_str()).and_then(|rest| rest.strip_prefix('-'));
         let Some(number) = number.and_then(|number| u64::from_str_radix(number, 16).ok()) else { return false };
-        let mut state = self.lock();
-        let Some(of) = state.runtimes.get_mut(runtime) else { return false };
-        let good =
-            of.open.get(&number).is_some_and(|open| now.duration_since(open.given) < LIFE && fits(&open.subject));
-        good && of.open.remove(&number).is_some()
+        self.lock().get_mut(runtime).is_some_and(|known| known.redeem(number, now, fits))
     }
 
     /// Forgets what a runtime could still use, as its key was removed.
     pub(crate) fn remove(&self, runtime: &str) {
-        self.lock().runtimes.remove(runtime);
+        self.lock().remove(runtime);
     }
 }
 
 impl OfRuntime {
-    /// Makes room: what is used or too old, and at the bound the oldest.
-    fn forget(&mut self, now: Instant) {
-        while let Some(oldest) = self.order.front() {
-            let old = self.open.get(oldest).is_none_or(|open| now.duration_since(open.given) >= LIFE);
-            if !old && self.open.len() < MAX_OPEN {
-                // A used one behind an open one waits its turn; the queue is cut when most of it is used.
-                if self.order.len() > 2 * MAX_OPEN {
-                    self.order.retain(|number| self.open.contains_key(number));
-                }
-                return;
+    /// Keeps one, and makes room for it; its number.
+    fn give(&mut self, subject: Subject, now: Instant) -> u64 {
+        while let Some(oldest) = self.given.front() {
+            let keep = oldest.as_ref().is_some_and(|open| now.duration_since(open.given) < LIFE);
+            if keep && self.open < MAX_OPEN && self.given.len() < MAX_KEPT {
+                break;
             }
-            self.open.remove(oldest);
-            self.order.pop_front();
+            self.open -= usize::from(oldest.is_some());
+            self.given.pop_front();
+            self.first += 1;
         }
+        self.given.push_back(Some(Box::new(Open { subject, given: now })));
+        self.open += 1;
+        self.first + self.given.len() as u64 - 1
+    }
+
+    fn redeem(&mut self, number: u64, now: Instant, fits: impl FnOnce(&Subject) -> bool) -> bool {
+        let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        let Some(open) = place.and_then(|place| self.given.get_mut(place)) else { return false };
+        let good = open.as_ref().is_some_and(|open| now.duration_since(open.given) < LIFE && fits(&open.subject));
+        if good {
+            *open = None;
+            self.open -= 1;
+        }
+        good
     }
 }
 
@@ -186,12 +191,32 @@ mod tests {
         for _ in 1..MAX_OPEN {
             decisions.give(&a, subject("1", "{}"), now);
         }
-        let state = decisions.lock();
-        let of = &state.runtimes[&a];
-        assert_eq!(of.open.len(), MAX_OPEN);
-        assert!(of.order.len() <= 2 * MAX_OPEN + 1, "{}", of.order.len());
-        drop(state);
+        let runtimes = decisions.lock();
+        let of = &runtimes[&a];
+        assert_eq!((of.open, of.given.len()), (MAX_OPEN, MAX_OPEN));
+        drop(runtimes);
         assert!(!decisions.redeem("a", &first.decision_id, now, |_| true));
         assert!(decisions.redeem("a", &kept.decision_id, now, |_| true));
+    }
+
+    #[test]
+    fn used_ones_behind_an_open_one_have_their_bound() {
+        let decisions = Decisions::new();
+        let (a, now) = (Arc::from("a"), Instant::now());
+        let old = [decisions.give(&a, subject("1", "{}"), now), decisions.give(&a, subject("1", "{}"), now)];
+        let use_one = || {
+            let given = decisions.give(&a, subject("1", "{}"), now);
+            assert!(decisions.redeem("a", &given.decision_id, now, |_| true));
+        };
+        for _ in 2..MAX_KEPT {
+            use_one();
+        }
+        assert_eq!(decisions.lock()[&a].given.len(), MAX_KEPT);
+        assert!(decisions.redeem("a", &old[0].decision_id, now, |_| true), "it is kept until then");
+        use_one();
+        assert_eq!(decisions.lock()[&a].given.len(), MAX_KEPT);
+        use_one();
+        assert_eq!(decisions.lock()[&a].given.len(), 1, "with it go the used ones behind it");
+        assert!(!decisions.redeem("a", &old[1].decision_id, now, |_| true));
     }
 }

@@ -30,23 +30,21 @@ struct Table {
 }
 
 impl Table {
-    /// The handle, made if there is none. The ordinary call finds one, and nothing is allocated.
-    fn handle(&mut self, runtime: &str, name: &str) -> &str {
-        if self.get(runtime, name).is_none() {
-            self.make_room();
-            let runtime: Arc<str> =
-                self.handles.get_key_value(runtime).map_or_else(|| runtime.into(), |(id, _)| Arc::clone(id));
-            let name: Arc<str> = name.into();
-            let handle: Arc<str> = super::entropy::hex::<BYTES>().into();
-            self.names.insert(Arc::clone(&handle), (Arc::clone(&runtime), Arc::clone(&name)));
-            self.handles.entry(Arc::clone(&runtime)).or_default().insert(Arc::clone(&name), handle);
-            self.order.push_back((runtime, name));
+    /// The handle, made if there is none.
+    fn handle(&mut self, runtime: &str, name: &str) -> String {
+        if let Some(handle) = self.handles.get(runtime).and_then(|names| names.get(name)) {
+            return handle.to_string();
         }
-        self.get(runtime, name).unwrap_or_default()
-    }
-
-    fn get(&self, runtime: &str, name: &str) -> Option<&str> {
-        self.handles.get(runtime)?.get(name).map(AsRef::as_ref)
+        self.make_room();
+        let runtime: Arc<str> =
+            self.handles.get_key_value(runtime).map_or_else(|| runtime.into(), |(id, _)| Arc::clone(id));
+        let name: Arc<str> = name.into();
+        let text = super::entropy::hex::<BYTES>();
+        let handle: Arc<str> = text.as_str().into();
+        self.names.insert(Arc::clone(&handle), (Arc::clone(&runtime), Arc::clone(&name)));
+        self.handles.entry(Arc::clone(&runtime)).or_default().insert(Arc::clone(&name), handle);
+        self.order.push_back((runtime, name));
+        text
     }
 
     fn make_room(&mut self) {
@@ -73,7 +71,7 @@ impl Handles {
     pub(crate) fn session(&self, session: &SessionRef) -> SessionRef {
         let mut table = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         SessionRef {
-            handle: table.handle(&session.runtime_id, &session.key).to_owned(),
+            handle: table.handle(&session.runtime_id, &session.key),
             key: session.key.clone(),
             id: session.id.clone(),
             agent_id: session.agent_id.clone(),
@@ -84,7 +82,7 @@ impl Handles {
     /// The run as this generation may see it. Run ids belong to the runtime named.
     pub(crate) fn run(&self, runtime: &str, run: &RunRef) -> RunRef {
         let mut table = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        RunRef { handle: table.handle(runtime, &run.id).to_owned(), id: run.id.clone() }
+        RunRef { handle: table.handle(runtime, &run.id), id: run.id.clone() }
     }
 
     /// Runtime and key of a session by its handle, however that was given.

@@ -14,7 +14,9 @@ mod ask;
 mod observe;
 mod round;
 
+use std::future::poll_fn;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,9 +29,9 @@ pub(crate) use self::ask::{Asking, CONVERSATION, absent_state, outcome, why_abse
 use self::observe::Observers;
 use self::round::{Round, Stop};
 use super::approvals::Approvals;
-use super::decisions::{Decisions, Subject, digest};
+use super::decisions::{Decisions, ParamsDigest, Subject, digest};
 use super::events::Bus;
-use super::invocation::{MAX_PAYLOAD, run_ended, scan};
+use super::invocation::{MAX_PAYLOAD, SCAN_HERE, run_ended, scan};
 use super::registry::{Registry, Snapshot};
 use super::results::{self, Merged};
 use super::runs::{Run, Runs};
@@ -162,8 +164,9 @@ impl Dispatcher {
             return self.observe(call, snapshot).await;
         }
         let mut round = Round::new(&call, &snapshot, self.bus.last_seq());
-        let stopped = match round.run().await {
-            Ok(()) => self.settle(&mut round).await,
+        let (answered, digest) = meanwhile(round.run(), || own_digest(&call)).await;
+        let stopped = match answered {
+            Ok(()) => self.settle(&mut round, digest.flatten()).await,
             Err(stop) => Err(stop),
         };
         let mut outcome = match stopped {
@@ -190,8 +193,8 @@ impl Dispatcher {
         outcome
     }
 
-    /// Makes an outcome of the answers.
-    async fn settle(&self, round: &mut Round<'_>) -> Result<Outcome, Box<Stop>> {
+    /// Makes an outcome of the answers. `own` is the digest of the parameters as they came, where it is known.
+    async fn settle(&self, round: &mut Round<'_>, own: Option<ParamsDigest>) -> Result<Outcome, Box<Stop>> {
         let call = round.call;
         let hook = call.hook;
         if !round.answered() {
@@ -199,7 +202,7 @@ impl Dispatcher {
             (outcome.claim_miss, outcome.decided_by) = round.claim_miss();
             outcome.evaluations = round.evaluations(Vec::new());
             if hook == Hook::BeforeToolCall {
-                outcome.decision = self.decide(call, None).await;
+                outcome.decision = self.decide(call, None, own).await;
             }
             return Ok(outcome);
         }
@@ -218,7 +221,7 @@ impl Dispatcher {
             outcome.result = merged.result.take().map(Box::new);
         } else if hook == Hook::BeforeToolCall {
             round.recheck(&merged).await?;
-            self.bind(round, merged, &mut outcome).await;
+            self.bind(round, merged, &mut outcome, own).await;
             return Ok(outcome);
         } else {
             outcome.result = merged.result.take().map(Box::new);
@@ -229,7 +232,7 @@ impl Dispatcher {
     }
 
     /// Lets a tool call go on: with a decision, or once a person allows it.
-    async fn bind(&self, round: &mut Round<'_>, mut merged: Merged, outcome: &mut Outcome) {
+    async fn bind(&self, round: &mut Round<'_>, mut merged: Merged, outcome: &mut Outcome, own: Option<ParamsDigest>) {
         let call = round.call;
         let mut proceed = merged.result.as_mut().and_then(proceed_of);
         let request = proceed.as_mut().and_then(|proceed| proceed.approval.take());
@@ -237,7 +240,7 @@ impl Dispatcher {
         match (merged.asked_by, request) {
             (Some(by), Some(request)) => {
                 let asker = round.asker(by).ok_or_else(|| "asks for an approval, and is gone".to_owned());
-                let subject = subject(call, params).await;
+                let subject = subject(call, params, own).await;
                 let asked = asker.and_then(|asker| Ok((asker, subject?)));
                 match asked.and_then(|(asker, subject)| self.approvals.ask(call, asker, request, subject)) {
                     Ok(approval) => {
@@ -253,29 +256,57 @@ impl Dispatcher {
                     }
                 }
             }
-            _ => outcome.decision = self.decide(call, params).await,
+            _ => outcome.decision = self.decide(call, params, own).await,
         }
         outcome.result = merged.result.take().map(Box::new);
     }
 
-    async fn decide(&self, call: &Call, params: Option<Bytes>) -> Option<runtime::Decision> {
+    async fn decide(&self, call: &Call, params: Option<Bytes>, own: Option<ParamsDigest>) -> Option<runtime::Decision> {
         // Checked parameters can be digested; where they cannot, there is no decision, and that is a no.
-        let subject = subject(call, params).await.ok()?;
+        let subject = subject(call, params, own).await.ok()?;
         Some(self.decisions.give(&call.runtime_id, subject, Instant::now()))
     }
 }
 
-/// What a tool call that goes on is about: these parameters, or the event's own.
-async fn subject(call: &Call, params: Option<Bytes>) -> Result<Subject, String> {
+/// Waits for `future`, and does `work` while it waits, once what the future set going has had its turn. `None` of the
+/// work: it was not waited for.
+async fn meanwhile<T, W>(future: impl Future<Output = T>, work: impl FnOnce() -> W) -> (T, Option<W>) {
+    let mut future = pin!(future);
+    let mut turn = pin!(tokio::task::yield_now());
+    let (mut work, mut done) = (Some(work), None);
+    let come = poll_fn(|context| {
+        let come = future.as_mut().poll(context);
+        if come.is_pending() && work.is_some() && turn.as_mut().poll(context).is_ready() {
+            done = work.take().map(|work| work());
+        }
+        come
+    });
+    (come.await, done)
+}
+
+/// The digest of the parameters of a tool call as they came, where they are short. Mostly they are what will run, and the
+/// plugins' time to think is enough to find it.
+fn own_digest(call: &Call) -> Option<ParamsDigest> {
+    let params = call.asked.event_json.get(call.params.clone()?)?;
+    (call.hook == Hook::BeforeToolCall && params.len() <= SCAN_HERE).then(|| digest(params))?
+}
+
+/// What a tool call that goes on is about: these parameters, or the event's own, whose digest may be known.
+async fn subject(call: &Call, params: Option<Bytes>, own: Option<ParamsDigest>) -> Result<Subject, String> {
     let asked = &call.asked;
-    let own = || Some(asked.event_json.slice(call.params.clone()?));
-    let params = params.or_else(own).unwrap_or_default();
-    let digest = scan(params.len(), move || digest(&params));
+    let digest = async {
+        if let (None, Some(own)) = (&params, own) {
+            return Some(own);
+        }
+        let own = || Some(asked.event_json.slice(call.params.clone()?));
+        let params = params.or_else(own).unwrap_or_default();
+        scan(params.len(), move || digest(&params)).await.flatten()
+    };
     Ok(Subject {
         tool_call_id: asked.tool_call_id.clone(),
         tool_name: asked.tool_name.clone(),
         session_key: asked.session.as_ref().map(|session| session.key.clone()).unwrap_or_default(),
-        digest: digest.await.flatten().ok_or("has parameters that cannot be digested")?,
+        digest: digest.await.ok_or("has parameters that cannot be digested")?,
     })
 }
 

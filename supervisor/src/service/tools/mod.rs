@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use self::call::{Call, News};
-use super::decisions::{Subject, digest};
+use super::decisions::{ParamsDigest, Subject, digest};
 use super::dispatch::{Dispatcher, absent_state, why_absent};
 use super::invocation::{MAX_PAYLOAD, check_run, no_run};
 use super::registry::{Listed, Registry};
@@ -268,7 +268,7 @@ fn deadline(listed: &Listed, started: Instant, asked: Option<&prost_types::Durat
 struct Checked {
     arguments: Bytes,
     context: Bytes,
-    digest: Option<[u8; 32]>,
+    digest: Option<ParamsDigest>,
     mismatches: Vec<Mismatch>,
 }
 
