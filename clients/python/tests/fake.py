@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import faulthandler
+import logging
 import shutil
 import tempfile
+import unittest
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from outrigger_runtime import Backoff, Runtime, RuntimeOptions
 from outrigger_runtime._gen.outrigger.runtime.v1 import directive_pb2, runtime_pb2
 from outrigger_runtime._gen.outrigger.types.v1 import common_pb2, hook_pb2, plugin_pb2
 
+LIMIT = 240
+"""Longest time of a test, in seconds."""
 KEY = f"default:{'0123456789abcdef' * 4}"
 GO_ON = runtime_pb2.HookOutcome(verdict=runtime_pb2.HOOK_VERDICT_GO_ON)
 
@@ -210,6 +214,10 @@ async def until(what: str, check: Callable[[], bool | Awaitable[bool]], limit: f
         await asyncio.sleep(0.005)
 
 
-def descriptors() -> int:
-    """Open descriptors of this process."""
-    return len(os.listdir("/proc/self/fd"))
+class Bounded(unittest.IsolatedAsyncioTestCase):
+    """A test that ends: after LIMIT the process does, and says where it was."""
+
+    def setUp(self) -> None:
+        faulthandler.dump_traceback_later(LIMIT, exit=True)
+        self.addCleanup(faulthandler.cancel_dump_traceback_later)
+        logging.getLogger("outrigger_runtime").setLevel(logging.CRITICAL)

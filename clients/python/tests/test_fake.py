@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import sys
 import unittest
@@ -13,13 +12,12 @@ from typing import Any
 
 import grpc
 
-from outrigger_runtime import AgentEvent, DirectiveResult, HookAnswer, HookCall, Runtime, RuntimeCallError, SessionRef
+from outrigger_runtime import AgentEvent, Backoff, DirectiveResult, HookAnswer, HookCall, Runtime, RuntimeCallError, SessionRef
 from outrigger_runtime._gen.outrigger.runtime.v1 import directive_pb2
 from outrigger_runtime._gen.outrigger.types.v1 import common_pb2, hook_pb2, plugin_pb2
 
-from .fake import KEY, Fake, guard, until
+from .fake import KEY, Bounded, Fake, guard, until
 
-LIMIT = 120
 numbers = count(1)
 
 
@@ -40,10 +38,7 @@ def event(run_id: str, n: int) -> AgentEvent:
     return AgentEvent(run_id, "tool", n)
 
 
-class Client(unittest.IsolatedAsyncioTestCase):
-    def setUp(self) -> None:
-        logging.getLogger("outrigger_runtime").setLevel(logging.CRITICAL)
-
+class Client(Bounded):
     async def asyncSetUp(self) -> None:
         self.fake = Fake()
         self.addAsyncCleanup(self.fake.end)
@@ -72,8 +67,6 @@ class Client(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((len(self.fake.calls), len(self.fake.unary), runtime.stats["skipped"]), (1, 0, 2))
 
     async def test_calls_in_flight_when_the_stream_breaks_fail_as_their_hook_does_and_are_asked_once(self) -> None:
-        from outrigger_runtime import Backoff
-
         self.fake.hold = True
         runtime = await self.fast(backoff=Backoff(200, 400))
         asked = asyncio.gather(runtime.call_hook(exec_call()), runtime.call_hook(sending()))
