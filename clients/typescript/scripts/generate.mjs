@@ -4,7 +4,7 @@
 // ../../target/python, which `cargo test` makes.
 
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -35,6 +35,7 @@ try {
   if (!process.argv.includes("--check")) {
     rmSync(out, { recursive: true, force: true });
     cpSync(fresh, out, { recursive: true });
+    chmodSync(out, 0o755); // The temporary directory is closed to others.
   } else {
     const names = below(fresh, ".ts");
     const same = (name) => readFileSync(join(fresh, name)).equals(readFileSync(join(out, name)));
