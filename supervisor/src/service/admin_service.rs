@@ -325,7 +325,7 @@ impl AdminService for AdminApi {
     ) -> Result<Response<wire::ExplainPluginResponse>, Status> {
         let plugin = self.core.plugin(&request.get_ref().plugin_id)?;
         let details = plugin.details();
-        let (summary, advice) = admin_explain::explain(plugin);
+        let (summary, advice) = admin_explain::explain(&self.core, plugin);
         Ok(Response::new(wire::ExplainPluginResponse {
             plugin: self.status(plugin),
             summary,

@@ -58,7 +58,7 @@ pub(crate) fn status(core: &Core, plugin: &Plugin) -> wire::PluginStatus {
         guards: if details.lifted { 0 } else { details.guards.len() as u32 },
         ungranted_guards: ungranted(&details).count() as u32,
         manifest_unreadable: details.remembered,
-        uncalled_hooks: session.as_ref().map_or(0, |session| uncalled(core, session) as u32),
+        uncalled_hooks: session.as_ref().map_or(0, |session| uncalled_hooks(core, session).len() as u32),
         p50: p50.map(duration),
         p99: p99.map(duration),
         denials: plugin.view.denials(),
@@ -89,14 +89,11 @@ fn resources(details: &Details, session: Option<&Session>, pid: u32) -> Option<w
     })
 }
 
-/// Accepted hooks that no attached runtime calls.
-fn uncalled(core: &Core, session: &Session) -> usize {
-    let attached = core.runtimes.attached(core.shared.settings.runtime_gone);
-    if attached.is_empty() {
-        return 0;
-    }
-    let calls = |hook: Hook| attached.iter().any(|runtime| !says_not_to_call(runtime, hook));
-    session.registration.handlers.iter().filter(|handler| !calls(handler.hook)).count()
+/// The hooks of accepted handlers that no attached runtime calls, one for each handler.
+pub(crate) fn uncalled_hooks(core: &Core, session: &Session) -> Vec<Hook> {
+    let calls = core.runtimes.calls(core.shared.settings.runtime_gone);
+    let hooks = session.registration.handlers.iter().map(|handler| handler.hook);
+    hooks.filter(|hook| !calls.calls(*hook)).collect()
 }
 
 /// Attached runtimes that said that they do not call the hook.

@@ -29,6 +29,7 @@ mod launch;
 mod launch_state;
 mod log;
 mod metrics;
+mod news;
 mod output;
 mod plugin_service;
 mod rate;

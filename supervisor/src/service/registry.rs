@@ -113,6 +113,8 @@ impl Listed {
 pub(crate) struct Snapshot {
     /// Contribution epoch: rises when what the runtime has to call changes.
     pub(crate) epoch: u64,
+    /// What each plugin contributes, in the order of `outrigger.toml`.
+    pub(crate) parts: Vec<Arc<Part>>,
     tables: BTreeMap<Hook, Table>,
     /// Ids of plugins that serve.
     serving: BTreeSet<String>,
@@ -162,19 +164,27 @@ pub(crate) struct Registry {
     parts: Mutex<Parts>,
     snapshot: ArcSwap<Snapshot>,
     epoch: watch::Sender<u64>,
+    /// Rises with each snapshot.
+    revision: watch::Sender<u64>,
 }
 
 impl Registry {
     pub(crate) fn new() -> Arc<Self> {
         let empty = Snapshot {
             epoch: 1,
+            parts: Vec::new(),
             tables: BTreeMap::new(),
             serving: BTreeSet::new(),
             tools: Vec::new(),
             catalogue: 1,
             interests: Vec::new(),
         };
-        Arc::new(Self { parts: Mutex::default(), snapshot: ArcSwap::from_pointee(empty), epoch: watch::channel(1).0 })
+        Arc::new(Self {
+            parts: Mutex::default(),
+            snapshot: ArcSwap::from_pointee(empty),
+            epoch: watch::channel(1).0,
+            revision: watch::channel(0).0,
+        })
     }
 
     /// The snapshot now.
@@ -185,6 +195,11 @@ impl Registry {
     /// The epoch and its changes.
     pub(crate) fn epochs(&self) -> watch::Receiver<u64> {
         self.epoch.subscribe()
+    }
+
+    /// Changes of the snapshot, also those that runtimes need not know.
+    pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 
     /// Sets what a plugin contributes. The change is complete when this returns: calls that begin later see it.
@@ -221,7 +236,9 @@ impl Registry {
         let epoch = before.epoch + u64::from(changed);
         let serving =
             ordered.iter().filter(|part| part.session.is_some()).map(|part| part.view.id.to_string()).collect();
-        self.snapshot.store(Arc::new(Snapshot { epoch, tables, serving, tools, catalogue, interests }));
+        let snapshot = Snapshot { epoch, parts: ordered, tables, serving, tools, catalogue, interests };
+        self.snapshot.store(Arc::new(snapshot));
+        self.revision.send_modify(|revision| *revision += 1);
         if changed {
             self.epoch.send_replace(epoch);
         }

@@ -271,6 +271,7 @@ impl RuntimeService for RuntimeApi {
             }
             if runtime.check_attached(api.runtime_gone).is_err() {
                 api.runs.lose(&runtime.id, &BTreeSet::new());
+                runtime.changed();
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))

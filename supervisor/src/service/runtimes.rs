@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use outrigger_proto::types::v1::{ErrorReason, SessionRef};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ const MAX_KEY: usize = 4096;
 #[derive(Default)]
 pub(crate) struct Runtimes {
     runtimes: Mutex<BTreeMap<String, Arc<Runtime>>>,
+    /// Rises when one attaches, and when one is gone for good.
+    changes: watch::Sender<u64>,
 }
 
 /// One runtime.
@@ -28,6 +31,7 @@ pub(crate) struct Runtime {
     pub(crate) id: Arc<str>,
     /// Cancelled when its key is removed: its streams end.
     pub(crate) removed: CancellationToken,
+    changes: watch::Sender<u64>,
     state: Mutex<RuntimeState>,
 }
 
@@ -65,6 +69,17 @@ pub(crate) struct Seen {
     pub(crate) served_hooks: Option<BTreeSet<Hook>>,
 }
 
+/// Hooks that attached runtimes call, one entry for each runtime; `None`: it may call every hook.
+pub(crate) struct Calls(Vec<Option<BTreeSet<Hook>>>);
+
+impl Calls {
+    /// Some attached runtime calls the hook, or none is attached, so that nobody has said that it will not.
+    pub(crate) fn calls(&self, hook: Hook) -> bool {
+        let calls = |served: &Option<BTreeSet<Hook>>| served.as_ref().is_none_or(|served| served.contains(&hook));
+        self.0.is_empty() || self.0.iter().any(calls)
+    }
+}
+
 /// Ends an attachment when it is dropped.
 pub(crate) struct Attached {
     runtime: Arc<Runtime>,
@@ -100,6 +115,7 @@ impl Runtimes {
         let runtime = Arc::new(Runtime {
             id: id.into(),
             removed: CancellationToken::new(),
+            changes: self.changes.clone(),
             state: Mutex::new(RuntimeState::default()),
         });
         runtimes.insert(id.to_owned(), Arc::clone(&runtime));
@@ -110,6 +126,16 @@ impl Runtimes {
     pub(crate) fn attached(&self, gone: Duration) -> Vec<Seen> {
         let runtimes: Vec<Arc<Runtime>> = self.lock().values().cloned().collect();
         runtimes.iter().filter_map(|runtime| runtime.seen(gone)).collect()
+    }
+
+    /// Which hooks attached runtimes call.
+    pub(crate) fn calls(&self, gone: Duration) -> Calls {
+        Calls(self.attached(gone).into_iter().map(|runtime| runtime.served_hooks).collect())
+    }
+
+    /// A runtime attached, or is gone for good.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The session an operator names: of the runtime named, else of the only one that announced it.
@@ -141,6 +167,7 @@ impl Runtimes {
         let Some(runtime) = self.lock().remove(id) else { return false };
         let attachment = runtime.lock().attachment.take();
         runtime.removed.cancel();
+        runtime.changed();
         attachment.is_some_and(|attachment| attachment.gone_since.is_none())
     }
 }
@@ -174,7 +201,13 @@ impl Runtime {
         if let Some(older) = older {
             older.replaced.cancel();
         }
+        self.changed();
         Attached { runtime: Arc::clone(self), stream, replaced, again }
+    }
+
+    /// What it says of itself has changed, or counts no more.
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     fn seen(&self, gone: Duration) -> Option<Seen> {

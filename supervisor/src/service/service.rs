@@ -26,7 +26,7 @@ use super::runtime_service::RuntimeApi;
 use super::runtimes::Runtimes;
 use super::tools::Tools;
 use super::turns::Turns;
-use super::{guards, metrics};
+use super::{guards, metrics, news};
 use crate::domain::guard::{Guard, guard_counts};
 use crate::domain::ids::PluginId;
 use crate::domain::keys::Keys;
@@ -113,6 +113,9 @@ impl Service {
             order.push(id);
         }
         let runtimes = Arc::new(Runtimes::default());
+        let told =
+            news::tell(Arc::clone(&registry), Arc::clone(&runtimes), settings.runtime_gone, parts.stopping.clone());
+        parts.tasks.spawn(told);
         let dispatcher =
             Dispatcher::new(Arc::clone(&registry), Arc::clone(&runs), Arc::clone(&bus), parts.tasks.clone());
         let tools = Arc::new(Tools {

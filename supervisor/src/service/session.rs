@@ -512,8 +512,8 @@ impl Session {
         }
     }
 
-    /// Tells the author something, at most ten times a second, best effort.
-    pub(crate) fn notice(&self, kind: wire::NoticeKind, invocation_id: u64, handler_id: &str, message: String) {
+    /// Tells the author something, at most ten times a second, best effort. False where it was not told.
+    pub(crate) fn notice(&self, kind: wire::NoticeKind, invocation_id: u64, handler_id: &str, message: String) -> bool {
         let now = Instant::now();
         let mut state = lock(&self.state);
         let (since, count) = &mut state.notices;
@@ -521,7 +521,7 @@ impl Session {
             (*since, *count) = (Some(now), 0);
         }
         if *count >= NOTICES_PER_SECOND {
-            return;
+            return false;
         }
         *count += 1;
         let notice = wire::Notice {
@@ -532,10 +532,11 @@ impl Session {
             message,
         };
         // Half of the outbox is for what matters more.
-        if state.out.as_ref().is_some_and(|out| out.capacity() > OUTBOX / 2) {
-            let control = Some(wire::session_response::Control::Notice(notice));
-            state.queue(wire::SessionResponse { control, ..Default::default() });
+        if state.out.as_ref().is_none_or(|out| out.capacity() <= OUTBOX / 2) {
+            return false;
         }
+        let control = Some(wire::session_response::Control::Notice(notice));
+        state.queue(wire::SessionResponse { control, ..Default::default() }) == Queued::Yes
     }
 
     /// Takes no more invocations: those waiting are told to go elsewhere, those in flight go on.
