@@ -494,6 +494,7 @@ impl AdminService for AdminApi {
         let (keys, removing) = (Arc::clone(&self.core.keys), id.clone());
         let removed = off_thread(move || keys.remove(&removing)).await?.map_err(keys_failure)?;
         let was_attached = self.core.runtimes.remove(&id);
+        self.core.shared.registry.reserve(|| self.core.runtimes.own_tools());
         self.core.shared.runs.lose(&id, &std::collections::BTreeSet::new());
         Ok(Response::new(wire::RemoveRuntimeKeyResponse { removed, was_attached }))
     }

@@ -209,12 +209,21 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
         response.environment_names.dedup();
     }
     if let Some(session) = &session {
+        let snapshot = core.shared.registry.snapshot();
+        let withdrawn = snapshot.withdrawn(&plugin.view.id);
         for verdict in &session.registration.verdicts {
+            let is_withdrawn = verdict.kind == types::ItemKind::Tool as i32
+                && withdrawn.is_some_and(|withdrawn| withdrawn.contains(&verdict.id));
             response.items.push(wire::get_plugin_response::Item {
                 kind: verdict.kind,
                 id: verdict.id.clone(),
-                accepted: verdict.reason == outrigger_proto::plugin::v1::VerdictReason::Accepted as i32,
-                message: verdict.message.clone(),
+                accepted: !is_withdrawn
+                    && verdict.reason == outrigger_proto::plugin::v1::VerdictReason::Accepted as i32,
+                message: if is_withdrawn {
+                    "withdrawn: an agent runtime has a tool of this name".to_owned()
+                } else {
+                    verdict.message.clone()
+                },
                 remedy: verdict.remedy.clone(),
             });
         }

@@ -1,4 +1,5 @@
-//! Tells plugins what comes to nothing of what they registered: hooks that no attached runtime calls.
+//! Tells plugins what comes to nothing of what they registered: hooks that no attached runtime calls, and tools whose names
+//! a runtime has for itself.
 //!
 //! One task for all plugins. It is told once for each handler, and again only after that was otherwise in between. What a
 //! session does not take now, for its rate or because its plugin does not read, is told later.
@@ -65,6 +66,10 @@ impl Teller {
             for handler in session.registration.handlers.iter().filter(uncalled) {
                 let why = format!("no attached runtime calls `{}`: this handler is not asked", handler.hook.name());
                 now.insert((NoticeKind::HookNotCalled, handler.policy, handler.id.clone()), why);
+            }
+            for tool in snapshot.withdrawn(&part.view.id).into_iter().flatten() {
+                let why = format!("an agent runtime has a tool `{tool}` of its own: this one is not served any more");
+                now.insert((NoticeKind::ItemWithdrawn, false, tool.clone()), why);
             }
             told.retain(|item| now.contains_key(item));
             for (item, why) in now.into_iter().filter(|(item, _)| !told.contains(item)).collect::<Vec<_>>() {

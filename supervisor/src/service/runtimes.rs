@@ -41,6 +41,8 @@ struct RuntimeState {
     sessions: HashMap<String, Session>,
     last_used: Option<SystemTime>,
     streams: u64,
+    /// Names of its own tools, as it told when it attached last, whether or not it is attached.
+    tools: BTreeSet<String>,
 }
 
 struct Attachment {
@@ -133,6 +135,12 @@ impl Runtimes {
         Calls(self.attached(gone).into_iter().map(|runtime| runtime.served_hooks).collect())
     }
 
+    /// Names that runtimes have for tools of their own.
+    pub(crate) fn own_tools(&self) -> BTreeSet<String> {
+        let runtimes: Vec<Arc<Runtime>> = self.lock().values().cloned().collect();
+        runtimes.iter().flat_map(|runtime| runtime.lock().tools.clone()).collect()
+    }
+
     /// A runtime attached, or is gone for good.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -188,8 +196,10 @@ impl Runtime {
         incarnation: u64,
         software: String,
         served_hooks: Option<BTreeSet<Hook>>,
+        own_tools: BTreeSet<String>,
     ) -> Attached {
         let mut state = self.lock();
+        state.tools = own_tools;
         state.streams += 1;
         let stream = state.streams;
         let replaced = CancellationToken::new();
@@ -359,8 +369,8 @@ mod tests {
         let runtime = runtimes.of("a");
         let gone = Duration::from_secs(30);
         assert!(runtime.check_attached(gone).is_err());
-        let first = runtime.attach(1, String::new(), None);
-        let second = runtime.attach(1, String::new(), None);
+        let first = runtime.attach(1, String::new(), None, BTreeSet::new());
+        let second = runtime.attach(1, String::new(), None, BTreeSet::new());
         assert!(first.replaced.is_cancelled() && !second.replaced.is_cancelled());
         drop(first);
         assert!(runtimes.attached(gone)[0].connected);

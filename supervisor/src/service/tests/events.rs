@@ -747,12 +747,36 @@ async fn the_runtime_is_told_which_streams_are_wanted() {
                 _ => None,
             });
             if let Some(found) = found {
-                return (found.all_streams, found.event_streams);
+                return found;
             }
         };
-        assert_eq!(contributions(&mut attached).await, (false, Vec::new()));
-        let _reader = Reader::open(launch, subscriptions(&["usage", "lifecycle"]), credits(0)).await;
-        assert_eq!(contributions(&mut attached).await, (false, vec!["lifecycle".to_owned(), "usage".to_owned()]));
+        let first = contributions(&mut attached).await;
+        assert_eq!((first.all_streams, first.event_streams), (false, Vec::new()));
+        let reader = Reader::open(launch, subscriptions(&["usage", "lifecycle"]), credits(0)).await;
+        let second = contributions(&mut attached).await;
+        let streams = vec!["lifecycle".to_owned(), "usage".to_owned()];
+        assert_eq!((second.all_streams, second.event_streams), (false, streams.clone()));
+        assert!(second.contribution_epoch > first.contribution_epoch, "the epoch rises with every change");
+        assert_eq!(second.catalogue_epoch, first.catalogue_epoch, "no answer of a List call changed");
+        // Somebody who watches wants all, and wants them no more.
+        let watch = admin::WatchEventsRequest::default();
+        let watching = world.admin().await.watch_events(watch).await.expect("it may");
+        let all = contributions(&mut attached).await;
+        assert!(all.all_streams && all.contribution_epoch > second.contribution_epoch, "{all:?}");
+        drop(watching);
+        let again = contributions(&mut attached).await;
+        assert_eq!((again.all_streams, again.event_streams), (false, streams));
+        assert!(again.contribution_epoch > all.contribution_epoch);
+        // A plugin that is stopped wants nothing.
+        let stop = admin::StopPluginRequest { plugin_id: "p".to_owned(), ..Default::default() };
+        let mut operator = world.admin().await;
+        let stopping = tokio::spawn(async move { operator.stop_plugin(stop).await });
+        let none = contributions(&mut attached).await;
+        assert_eq!((none.all_streams, none.event_streams), (false, Vec::new()));
+        assert!(none.contribution_epoch > again.contribution_epoch);
+        assert_eq!(world.dispatcher().epoch(), none.contribution_epoch, "replies repeat it");
+        drop(reader);
+        stopping.abort();
     })
     .await;
 }

@@ -1,12 +1,17 @@
 //! What plugins are told of items that come to nothing: hooks nobody calls, names that a runtime has for itself.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
 use outrigger_proto::admin::v1 as admin;
 use outrigger_proto::plugin::v1 as plugin;
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::types::v1 as types;
 use plugin::NoticeKind;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
+use crate::domain::rights::{Rights, Scope, Tier};
+use crate::domain::spec::{Claim, PluginSpec};
 use crate::service::testing::{Called, World, allow, hook, register, settle, spec, within};
 
 /// Attaches as a runtime that calls these hooks; none: it does not tell.
@@ -97,6 +102,116 @@ async fn a_new_generation_is_told_anew_and_a_burst_arrives_in_full() {
             assert_eq!(told(&called, NoticeKind::HookNotCalled).await, ids);
             launch.tree.die(crate::domain::launch::ExitStatus::Exited(1));
         }
+    })
+    .await;
+}
+
+/// A trusted plugin that may serve these tools.
+fn server(id: &str, tools: &[&str]) -> PluginSpec {
+    let rights = Rights::new(Tier::Trusted, BTreeSet::from([Scope::ToolsServe]), &BTreeMap::new(), BTreeSet::new());
+    let mut spec = PluginSpec { rights, guards: Vec::new(), ..spec(id) };
+    spec.claims.names = tools.iter().map(|name| Claim::Tool((*name).to_owned())).collect();
+    spec
+}
+
+fn offers(tools: &[&str]) -> plugin::Register {
+    let tool = |name: &&str| plugin::ToolRegistration {
+        spec: Some(types::ToolSpec {
+            name: (*name).to_owned(),
+            description: "Does it.".to_owned(),
+            input_schema_json: Bytes::from_static(br#"{"type":"object"}"#),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    plugin::Register { tools: tools.iter().map(tool).collect(), ..Default::default() }
+}
+
+async fn listed(world: &World) -> Vec<String> {
+    let listed = world.runtime().await.list_tools(wire::ListToolsRequest::default()).await.expect("it lists");
+    listed.into_inner().entries.into_iter().filter_map(|entry| Some(entry.spec?.name)).collect()
+}
+
+async fn call_fails_with(world: &World, tool: &str) -> Code {
+    let request =
+        wire::InvokeToolRequest { tool_name: tool.to_owned(), tool_call_id: "1".to_owned(), ..Default::default() };
+    world.runtime().await.invoke_tool(request).await.expect_err("it is not served").code()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtimes_own_tools_are_no_plugins_whoever_comes_first() {
+    within(async {
+        // `early` registers before the runtime tells its names, `late` after it.
+        let world = World::with(vec![server("early", &["read", "count"]), server("late", &["write", "sum"])]).await;
+        let mut launches = [world.launched().await, world.launched().await];
+        launches.sort_by(|a, b| a.plan.plugin.cmp(&b.plan.plugin));
+        let [early, late] = launches;
+        let called = early.registered(offers(&["read", "count"])).await.serve(&early.tree, |_| Some(allow()));
+        world.until_state("early", types::PluginState::Ready).await;
+        assert_eq!(listed(&world).await, ["count", "read"]);
+        let epoch = world.dispatcher().epoch();
+
+        let attached = attach(&world, 1, &[], &["read", "write", "bash"]).await;
+        assert_eq!(told(&called, NoticeKind::ItemWithdrawn).await, ["read"]);
+        assert_eq!(listed(&world).await, ["count"]);
+        assert!(world.dispatcher().epoch() > epoch, "runtimes list again");
+        assert_eq!(call_fails_with(&world, "read").await, Code::NotFound);
+        let operator = admin::InvokePluginToolRequest {
+            plugin_id: "early".to_owned(),
+            tool_name: "read".to_owned(),
+            ..Default::default()
+        };
+        let refused = world.admin().await.invoke_plugin_tool(operator).await.expect_err("not for an operator either");
+        assert_eq!(refused.code(), Code::NotFound);
+
+        let (mut talk, _) = late.welcomed().await;
+        let registered = talk.register(offers(&["write", "sum"])).await.expect("nothing must be accepted");
+        let reasons: Vec<_> = registered.verdicts.iter().map(plugin::Verdict::reason).collect();
+        assert_eq!(reasons, [plugin::VerdictReason::Reserved, plugin::VerdictReason::Accepted]);
+        world.until_state("late", types::PluginState::Ready).await;
+        assert_eq!(listed(&world).await, ["count", "sum"]);
+        let items = async |id: &str| {
+            let request = admin::GetPluginRequest { plugin_id: id.to_owned() };
+            let plugin = world.admin().await.get_plugin(request).await.expect("it is known").into_inner();
+            plugin.items.into_iter().map(|item| (item.id, item.accepted)).collect::<Vec<_>>()
+        };
+        assert_eq!(items("early").await, [("read".to_owned(), false), ("count".to_owned(), true)]);
+        assert_eq!(items("late").await, [("write".to_owned(), false), ("sum".to_owned(), true)]);
+
+        // The names hold while it is away. Without them neither comes back before its next generation; that is free.
+        drop(attached);
+        tokio::time::advance(std::time::Duration::from_secs(3600)).await;
+        assert_eq!(listed(&world).await, ["count", "sum"]);
+        let _attached = attach(&world, 2, &[], &[]).await;
+        settle().await;
+        assert_eq!(listed(&world).await, ["count", "sum"]);
+        early.tree.die(crate::domain::launch::ExitStatus::Exited(1));
+        let early = world.launched().await;
+        let _called = early.registered(offers(&["read", "count"])).await.serve(&early.tree, |_| Some(allow()));
+        world.until("early", |status| status.state == types::PluginState::Ready && status.generation.0 == 2).await;
+        assert_eq!(listed(&world).await, ["count", "read", "sum"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_are_no_tools_are_refused() {
+    within(async {
+        let world = World::with(vec![]).await;
+        let attach = async |names: Vec<String>| {
+            let request = wire::AttachRequest {
+                incarnation: 1,
+                protocol: Some(types::ProtocolRange { min: 1, max: 1 }),
+                reserved_tool_names: names,
+                ..Default::default()
+            };
+            world.runtime().await.attach(request).await.map(drop).map_err(|status| status.code())
+        };
+        let many = |count: usize| (0..count).map(|number| format!("t{number}")).collect::<Vec<_>>();
+        assert_eq!(attach(vec!["Read".to_owned()]).await, Err(Code::InvalidArgument));
+        assert_eq!(attach(vec!["re*".to_owned()]).await, Err(Code::InvalidArgument));
+        assert_eq!(attach(many(4097)).await, Err(Code::InvalidArgument));
+        assert_eq!(attach(many(4096)).await, Ok(()));
     })
     .await;
 }
