@@ -86,6 +86,7 @@ fn resources(details: &Details, session: Option<&Session>, pid: u32) -> Option<w
         threads: seen.now.threads,
         invocations_in_flight: session.map_or(0, |session| session.in_flight() as u32),
         queued_bytes: session.map_or(0, |session| session.queued_bytes() as u64),
+        sampled_at: seen.at.map(timestamp),
     })
 }
 
