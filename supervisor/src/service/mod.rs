@@ -49,6 +49,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trace;
 mod turns;
 mod view;
 mod watchdog;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use outrigger_proto::types::v1::{ErrorReason, SessionRef};
+use outrigger_proto::types::v1::{ErrorReason, SessionRef, TraceContext};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ pub(crate) struct Runtimes {
     runtimes: Mutex<BTreeMap<String, Arc<Runtime>>>,
     /// Rises when one attaches, and when one is gone for good.
     changes: watch::Sender<u64>,
+    /// Their trace context goes on to plugins.
+    traces: bool,
 }
 
 /// One runtime.
@@ -32,6 +34,7 @@ pub(crate) struct Runtime {
     /// Cancelled when its key is removed: its streams end.
     pub(crate) removed: CancellationToken,
     changes: watch::Sender<u64>,
+    traces: bool,
     state: Mutex<RuntimeState>,
 }
 
@@ -104,6 +107,11 @@ impl Drop for Attached {
 }
 
 impl Runtimes {
+    /// None so far. `traces`: their trace context goes on to plugins.
+    pub(crate) fn new(traces: bool) -> Self {
+        Self { traces, ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Runtime>>> {
         self.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,6 +126,7 @@ impl Runtimes {
             id: id.into(),
             removed: CancellationToken::new(),
             changes: self.changes.clone(),
+            traces: self.traces,
             state: Mutex::new(RuntimeState::default()),
         });
         runtimes.insert(id.to_owned(), Arc::clone(&runtime));
@@ -218,6 +227,11 @@ impl Runtime {
     /// What it says of itself has changed, or counts no more.
     pub(crate) fn changed(&self) {
         self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// What of a call's or event's trace goes on to plugins.
+    pub(crate) fn trace(&self, trace: Option<TraceContext>) -> Option<TraceContext> {
+        super::trace::passed_on(trace, self.traces)
     }
 
     fn seen(&self, gone: Duration) -> Option<Seen> {

@@ -112,7 +112,7 @@ impl Service {
             plugins.insert(id.clone(), plugin);
             order.push(id);
         }
-        let runtimes = Arc::new(Runtimes::default());
+        let runtimes = Arc::new(Runtimes::new(settings.trace_context));
         let told =
             news::tell(Arc::clone(&registry), Arc::clone(&runtimes), settings.runtime_gone, parts.stopping.clone());
         parts.tasks.spawn(told);
