@@ -69,6 +69,8 @@ pub(crate) struct Ask {
     /// The one invocation, without id and timeout, which are filled in when it is sent; as a frame takes it, so that it
     /// stays where it is.
     invocation: Vec<wire::Invocation>,
+    /// Why it is cancelled where its future is dropped.
+    dropped: wire::CancelReason,
 }
 
 impl Ask {
@@ -78,7 +80,13 @@ impl Ask {
         // What is filled in when it is sent, and the lengths around it.
         const FRAME: usize = 64;
         let demand = Demand { handler, bytes: invocation.encoded_len() + FRAME };
-        Self { demand, now, deadline, invocation: vec![invocation] }
+        let dropped = wire::CancelReason::CallerGone;
+        Self { demand, now, deadline, invocation: vec![invocation], dropped }
+    }
+
+    /// Where its future is dropped, a newer call took its place.
+    pub(crate) fn superseded_if_dropped(self) -> Self {
+        Self { dropped: wire::CancelReason::Superseded, ..self }
     }
 }
 
@@ -254,7 +262,7 @@ impl Session {
         progress: Option<Progress>,
         stop: impl Future<Output = ()>,
     ) -> Result<wire::invocation_result::Outcome, ToolError> {
-        let Ask { demand, now, deadline, invocation } = ask;
+        let Ask { demand, now, deadline, invocation, dropped } = ask;
         if demand.bytes > self.max_receive_bytes {
             return Err(InvokeError::TooLarge { bytes: demand.bytes, max: self.max_receive_bytes }.into());
         }
@@ -279,7 +287,7 @@ impl Session {
                 self.send(lock(&self.state), invocation, demand, Instant::now(), deadline, progress)?
             }
         };
-        let mut in_flight = InFlight { session: self, id, settled: false };
+        let mut in_flight = InFlight { session: self, id, dropped, settled: false };
         let outcome = tokio::select! {
             biased;
             outcome = timeout_at(deadline, answer) => outcome,
@@ -667,13 +675,14 @@ impl Drop for WaitingCall<'_> {
 struct InFlight<'a> {
     session: &'a Session,
     id: u64,
+    dropped: wire::CancelReason,
     settled: bool,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.session.cancel(self.id, wire::CancelReason::CallerGone);
+            self.session.cancel(self.id, self.dropped);
         }
     }
 }
