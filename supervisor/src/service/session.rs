@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::handles::Handles;
 use super::registration::Registration;
+use super::runs::Run;
 use super::slots::{Admission, Demand, Slots};
 use crate::domain::ids::Generation;
 use crate::domain::text;
@@ -69,8 +70,10 @@ pub(crate) struct Ask {
     /// The one invocation, without id and timeout, which are filled in when it is sent; as a frame takes it, so that it
     /// stays where it is.
     invocation: Vec<wire::Invocation>,
-    /// Why it is cancelled where its future is dropped.
-    dropped: wire::CancelReason,
+    /// The run it belongs to.
+    run: Option<Arc<Run>>,
+    /// Why it is cancelled where its future is dropped. `None`: its run ended, or its caller has gone.
+    dropped: Option<wire::CancelReason>,
 }
 
 impl Ask {
@@ -80,13 +83,18 @@ impl Ask {
         // What is filled in when it is sent, and the lengths around it.
         const FRAME: usize = 64;
         let demand = Demand { handler, bytes: invocation.encoded_len() + FRAME };
-        let dropped = wire::CancelReason::CallerGone;
-        Self { demand, now, deadline, invocation: vec![invocation], dropped }
+        Self { demand, now, deadline, invocation: vec![invocation], run: None, dropped: None }
     }
 
-    /// Where its future is dropped, a newer call took its place.
+    /// The same, of a run: a plugin may act in it while the call is open, and is told when its end is why the call is
+    /// cancelled.
+    pub(crate) fn of_run(self, run: Option<Arc<Run>>) -> Self {
+        Self { run, ..self }
+    }
+
+    /// The same, where its future is dropped because a newer call took its place.
     pub(crate) fn superseded_if_dropped(self) -> Self {
-        Self { dropped: wire::CancelReason::Superseded, ..self }
+        Self { dropped: Some(wire::CancelReason::Superseded), ..self }
     }
 }
 
@@ -98,8 +106,6 @@ pub(crate) type Progress = watch::Sender<Option<ToolProgress>>;
 pub(crate) enum ToolError {
     /// Its gate did not let it pass: it was not sent.
     Refused,
-    /// It was stopped meanwhile.
-    Stopped,
     /// As any invocation.
     Failed(InvokeError),
 }
@@ -117,6 +123,8 @@ struct Open {
     /// `None` once the caller has its outcome.
     reply: Option<oneshot::Sender<Result<wire::invocation_result::Outcome, String>>>,
     cancelled_at: Option<Instant>,
+    /// The run it belongs to.
+    run: Option<Arc<Run>>,
 }
 
 struct State {
@@ -235,24 +243,23 @@ impl Session {
     /// Asks one handler and waits for its answer, at most until the deadline. Cancel safe: a dropped future cancels the
     /// invocation.
     pub(crate) async fn invoke(&self, ask: Ask) -> Result<wire::invocation_result::Outcome, InvokeError> {
-        match self.run(ask, || true, None, std::future::pending()).await {
+        match self.run(ask, || true, None).await {
             Ok(outcome) => Ok(outcome),
             Err(ToolError::Failed(error)) => Err(error),
-            // Its gate is open, and nobody stops it.
-            Err(ToolError::Refused | ToolError::Stopped) => Err(InvokeError::NotServing),
+            // Its gate is open.
+            Err(ToolError::Refused) => Err(InvokeError::NotServing),
         }
     }
 
     /// The same for a tool. `gate` is asked once, as the call is taken in: after everything that could keep it out, and
-    /// before anything is sent; it must not wait. `stop` ends the call when its run has ended.
+    /// before anything is sent; it must not wait. Cancel safe, as [`Self::invoke`].
     pub(crate) async fn invoke_tool(
         &self,
         ask: Ask,
         gate: impl FnOnce() -> bool,
         progress: Progress,
-        stop: impl Future<Output = ()>,
     ) -> Result<wire::invocation_result::Outcome, ToolError> {
-        self.run(ask, gate, Some(progress), stop).await
+        self.run(ask, gate, Some(progress)).await
     }
 
     async fn run(
@@ -260,22 +267,16 @@ impl Session {
         ask: Ask,
         gate: impl FnOnce() -> bool,
         progress: Option<Progress>,
-        stop: impl Future<Output = ()>,
     ) -> Result<wire::invocation_result::Outcome, ToolError> {
-        let Ask { demand, now, deadline, invocation, dropped } = ask;
+        let Ask { demand, now, deadline, invocation, run, dropped } = ask;
+        let within = Within { progress, run };
         if demand.bytes > self.max_receive_bytes {
             return Err(InvokeError::TooLarge { bytes: demand.bytes, max: self.max_receive_bytes }.into());
         }
-        let mut stop = std::pin::pin!(stop);
-        let (id, answer) = match self.begin(invocation, demand, now, deadline, gate, progress)? {
+        let (id, answer) = match self.begin(invocation, demand, now, deadline, gate, within)? {
             Begun::Sent(id, answer) => (id, answer),
-            Begun::Waits(mut waiting, invocation, progress) => {
-                let granted = tokio::select! {
-                    biased;
-                    granted = timeout_at(deadline, &mut waiting.granted) => granted,
-                    () = &mut stop => return Err(ToolError::Stopped),
-                };
-                match granted {
+            Begun::Waits(mut waiting, invocation, within) => {
+                match timeout_at(deadline, &mut waiting.granted).await {
                     Ok(Ok(())) => waiting.settled = true,
                     // The queue was dropped: the session drains or has ended.
                     Ok(Err(_)) => {
@@ -284,26 +285,18 @@ impl Session {
                     }
                     Err(_) => return Err(InvokeError::TimedOut { sent: false }.into()),
                 }
-                self.send(lock(&self.state), invocation, demand, Instant::now(), deadline, progress)?
+                self.send(lock(&self.state), invocation, demand, Instant::now(), deadline, within)?
             }
         };
         let mut in_flight = InFlight { session: self, id, dropped, settled: false };
-        let outcome = tokio::select! {
-            biased;
-            outcome = timeout_at(deadline, answer) => outcome,
-            () = &mut stop => {
-                in_flight.settled = true;
-                self.cancel(id, wire::CancelReason::RunEnded);
-                return Err(ToolError::Stopped);
-            }
-        };
+        let outcome = timeout_at(deadline, answer).await;
         in_flight.settled = true;
         match outcome {
             Ok(Ok(Ok(outcome))) => Ok(outcome),
             Ok(Ok(Err(ended))) => Err(InvokeError::Ended(ended).into()),
             Ok(Err(_)) => Err(InvokeError::Ended("the session ended".to_owned()).into()),
             Err(_) => {
-                self.cancel(id, wire::CancelReason::TimedOut);
+                self.cancel(id, Some(wire::CancelReason::TimedOut));
                 Err(InvokeError::TimedOut { sent: true }.into())
             }
         }
@@ -317,7 +310,7 @@ impl Session {
         now: Instant,
         deadline: Instant,
         gate: impl FnOnce() -> bool,
-        progress: Option<Progress>,
+        within: Within,
     ) -> Result<Begun<'_>, ToolError> {
         let mut state = lock(&self.state);
         if !state.accepting {
@@ -329,7 +322,7 @@ impl Session {
                     self.release(&mut state, demand);
                     return Err(ToolError::Refused);
                 }
-                let (id, answer) = self.send(state, invocation, demand, now, deadline, progress)?;
+                let (id, answer) = self.send(state, invocation, demand, now, deadline, within)?;
                 Ok(Begun::Sent(id, answer))
             }
             Admission::Refused => Err(InvokeError::Overloaded.into()),
@@ -343,7 +336,7 @@ impl Session {
                 let (grant, granted) = oneshot::channel();
                 state.waiters.insert(ticket, grant);
                 let waiting = WaitingCall { session: self, ticket, demand, granted, settled: false };
-                Ok(Begun::Waits(waiting, invocation, progress))
+                Ok(Begun::Waits(waiting, invocation, within))
             }
         }
     }
@@ -356,7 +349,7 @@ impl Session {
         demand: Demand,
         now: Instant,
         deadline: Instant,
-        progress: Option<Progress>,
+        within: Within,
     ) -> Result<(u64, Reply), InvokeError> {
         if !state.accepting {
             self.release(&mut state, demand);
@@ -382,7 +375,8 @@ impl Session {
         }
         let (reply, answer) = oneshot::channel();
         state.next_id += 1;
-        state.open.insert(id, Open { demand, progress, reply: Some(reply), cancelled_at: None });
+        let Within { progress, run } = within;
+        state.open.insert(id, Open { demand, progress, reply: Some(reply), cancelled_at: None, run });
         Ok((id, answer))
     }
 
@@ -403,13 +397,17 @@ impl Session {
         }
     }
 
-    /// Ends an invocation for its caller and asks the plugin for an answer now. It keeps its place until then.
-    fn cancel(&self, id: u64, reason: wire::CancelReason) {
+    /// Ends an invocation for its caller and asks the plugin for an answer now. It keeps its place until then. Without a
+    /// reason it is the end of its run or, where that goes on, of the caller's interest.
+    fn cancel(&self, id: u64, reason: Option<wire::CancelReason>) {
         let mut state = lock(&self.state);
         let Some(open) = state.open.get_mut(&id) else { return };
         open.reply = None;
         if open.cancelled_at.is_none() {
             open.cancelled_at = Some(Instant::now());
+            let ended = open.run.as_ref().is_some_and(|run| run.ended.is_cancelled());
+            let own = if ended { wire::CancelReason::RunEnded } else { wire::CancelReason::CallerGone };
+            let reason = reason.unwrap_or(own);
             let cancel = wire::Cancel { invocation_id: id, reason: reason as i32 };
             let frame = wire::SessionResponse { cancels: vec![cancel], ..Default::default() };
             let queued = state.queue(frame);
@@ -490,6 +488,17 @@ impl Session {
             goes_on
         });
         if went_on { Ok(()) } else { Err("progress never goes back") }
+    }
+
+    /// The run of an invocation that has no outcome yet, where it has one.
+    ///
+    /// # Errors
+    /// The invocation is not open: it has its outcome, or was never given.
+    pub(crate) fn open_run(&self, id: u64) -> Result<Option<Arc<Run>>, NotOpen> {
+        match lock(&self.state).open.get(&id) {
+            Some(Open { reply: Some(_), run, .. }) => Ok(run.clone()),
+            _ => Err(NotOpen),
+        }
     }
 
     /// Counts an invalid answer, for listings. It is the handler's failure and no violation of the protocol.
@@ -634,12 +643,22 @@ pub(crate) fn failed(message: &str) -> wire::invocation_result::Outcome {
     })
 }
 
+/// An invocation has its outcome, or was never given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotOpen;
+
+/// What goes with an open invocation.
+struct Within {
+    progress: Option<Progress>,
+    run: Option<Arc<Run>>,
+}
+
 /// A call on its way.
 enum Begun<'a> {
     /// Under this id.
     Sent(u64, Reply),
     /// For a place.
-    Waits(WaitingCall<'a>, Vec<wire::Invocation>, Option<Progress>),
+    Waits(WaitingCall<'a>, Vec<wire::Invocation>, Within),
 }
 
 /// The answer of a plugin to come, or why the session ended.
@@ -675,7 +694,7 @@ impl Drop for WaitingCall<'_> {
 struct InFlight<'a> {
     session: &'a Session,
     id: u64,
-    dropped: wire::CancelReason,
+    dropped: Option<wire::CancelReason>,
     settled: bool,
 }
 

@@ -80,7 +80,7 @@ impl Call {
                 Err(why) => return absent(why),
             };
             let invocation = self.invocation(&session, index, &visible, after, recheck);
-            let ask = Ask::new(index, started, deadline, invocation);
+            let ask = Ask::new(index, started, deadline, invocation).of_run(self.run.clone());
             // Nobody waits for these; what ends one early is a newer one.
             let ask = if self.hook == Hook::CronReconciled { ask.superseded_if_dropped() } else { ask };
             match session.invoke(ask).await {

@@ -36,7 +36,6 @@ use super::results::{self, Merged};
 use super::runs::{Run, Runs};
 use super::status::Failure;
 use crate::domain::hook::{Hook, Kind};
-use crate::domain::json;
 
 /// A hook call, checked.
 pub(crate) struct Call {
@@ -61,6 +60,7 @@ impl Call {
     /// A call as [`invocation::check`](super::invocation::check) leaves one that has no bound of its own, no run and no
     /// conversation.
     pub(crate) fn checked(runtime_id: Arc<str>, hook: Hook, asked: Box<runtime::HookInvocation>) -> Self {
+        use crate::domain::json;
         let limits = json::ValueLimits::payload(json::PAYLOAD_DEPTH);
         let found = json::validate_members(&asked.event_json, &limits, "params", &[]).unwrap_or_default();
         Self { runtime_id, hook, asked, deadline: None, conversation: false, params: found.first, run: None }

@@ -16,6 +16,7 @@ use crate::domain::text;
 use crate::service::invocation::scan;
 use crate::service::launch_state::{LaunchState, Phase};
 use crate::service::runs::{Keyed, Run};
+use crate::service::session::Session;
 
 /// Name of the quota.
 const QUOTA: &str = "events-per-minute";
@@ -109,13 +110,14 @@ pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Res
     if text::units(key) > MAX_KEY {
         return Err(field("idempotency_key", format!("wants 1 to {MAX_KEY} characters")).into());
     }
-    let run = named_run(launch, &request)?;
+    let session = session(launch)?;
+    let run = named_run(launch, &session, &request)?;
     let data = stamped(launch, request.data_json.clone()).await?;
     if !own {
         check_host_stream(stream, &data)?;
     }
     // Nothing waits from here on: what is checked still holds when it is published.
-    fence(launch)?;
+    fence(launch, &session, request.invocation_id)?;
     if run.gone.is_cancelled() {
         return Err(refusal(RefusalReason::RunEnded, "the run has ended").into());
     }
@@ -167,30 +169,48 @@ pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Res
     Ok(seq)
 }
 
-/// The run that an emission names.
-fn named_run(launch: &LaunchState, request: &EmitEventRequest) -> Result<Arc<Run>, Box<Refusal>> {
-    if request.run_handle.is_empty() {
-        return Err(field("run_handle", "wants the handle of a run").into());
+fn session(launch: &LaunchState) -> Result<Arc<Session>, Box<Refusal>> {
+    match &*launch.phase().borrow() {
+        Phase::Registered(session) => Ok(Arc::clone(session)),
+        _ => Err(pending()),
     }
-    let handle = match &*launch.phase().borrow() {
-        Phase::Registered(session) => session.handles.run_of(&request.run_handle),
-        _ => None,
-    };
-    let handle = handle.ok_or_else(|| {
+}
+
+/// The run that an emission names, or that of its invocation.
+fn named_run(launch: &LaunchState, session: &Session, request: &EmitEventRequest) -> Result<Arc<Run>, Box<Refusal>> {
+    if request.run_handle.is_empty() {
+        let right = "wants the handle of a run, or an invocation that has one";
+        let of_invocation = match request.invocation_id {
+            0 => None,
+            id => session.open_run(id).map_err(|_| invocation_ended(id))?,
+        };
+        return of_invocation.ok_or_else(|| field("run_handle", right).into());
+    }
+    let handle = session.handles.run_of(&request.run_handle).ok_or_else(|| {
         refusal(RefusalReason::HandleInvalid, "the run's handle is not one that this generation was given")
     })?;
     launch.runs.find(&handle.0, &handle.1).ok_or_else(|| refusal(RefusalReason::RunEnded, "the run has ended").into())
 }
 
-/// A generation that does not serve writes nothing.
-fn fence(launch: &LaunchState) -> Result<(), Box<Refusal>> {
+fn pending() -> Box<Refusal> {
+    let retry_after = Some(crate::service::wire::duration(Duration::from_millis(100)));
+    let why = "the generation does not serve yet";
+    Box::new(Refusal { retry_after, ..refusal(RefusalReason::GenerationPending, why) })
+}
+
+fn invocation_ended(id: u64) -> Box<Refusal> {
+    let why = format!("invocation {id} is not open: it has its outcome, or this generation was never given it");
+    Box::new(refusal(RefusalReason::InvocationEnded, why))
+}
+
+/// An invocation that is open may write, of whatever generation; beyond that a generation that does not serve may not.
+fn fence(launch: &LaunchState, session: &Session, invocation: u64) -> Result<(), Box<Refusal>> {
+    if invocation != 0 {
+        return session.open_run(invocation).map(drop).map_err(|_| invocation_ended(invocation));
+    }
     match launch.bus.standing(&launch.spec.id, launch.generation) {
         Standing::Current => Ok(()),
-        Standing::Pending => {
-            let why = "the generation does not serve yet";
-            let retry_after = Some(crate::service::wire::duration(Duration::from_millis(100)));
-            Err(Box::new(Refusal { retry_after, ..refusal(RefusalReason::GenerationPending, why) }))
-        }
+        Standing::Pending => Err(pending()),
         Standing::Stale => Err(refusal(RefusalReason::GenerationStale, "a newer generation has taken over").into()),
     }
 }

@@ -15,6 +15,7 @@ mod launch;
 mod limits;
 mod news;
 mod observers;
+mod open_calls;
 mod privacy;
 mod registration;
 mod reload;

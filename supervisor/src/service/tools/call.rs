@@ -116,7 +116,11 @@ impl Call {
             let why = format!("`{}` is not asked: the breaker of its tool `{}` is open", view.id, self.asked.name);
             return Err(crate::service::core::absent(view, why));
         };
-        let End { fared, told } = self.ask(progress).await;
+        let End { fared, told } = tokio::select! {
+            biased;
+            end = self.ask(progress) => end,
+            end = self.run_ended() => end,
+        };
         if let Some(fared) = fared {
             let now = Instant::now();
             let was_open = counts.is_open(now);
@@ -149,13 +153,14 @@ impl Call {
             last = Some(session.generation);
             let Some((place, served)) = session.registration.served(&self.asked.name) else { break };
             let ask = Ask::new(place, Instant::now(), self.deadline, self.invocation(&session));
+            let ask = ask.of_run(self.run.clone());
             // Only one generation after the other is asked.
             let gate = || {
                 let passes = taken_in.load(Ordering::Relaxed) || self.redeem();
                 taken_in.store(passes, Ordering::Relaxed);
                 passes
             };
-            let answer = session.invoke_tool(ask, gate, progress.clone(), self.stopped()).await;
+            let answer = session.invoke_tool(ask, gate, progress.clone()).await;
             let error = match answer {
                 Ok(answer) => return self.answered(&session, served.output.is_some(), answer).await,
                 Err(error) => error,
@@ -166,10 +171,6 @@ impl Call {
                 ToolError::Refused => {
                     let id = self.decision.as_ref().map(|(id, _)| id.as_str()).unwrap_or_default();
                     return not_asked(decisions::unknown(id));
-                }
-                ToolError::Stopped => {
-                    let run = self.run.as_ref().map(|run| run.id.to_string()).unwrap_or_default();
-                    return not_asked(invocation::run_ended(&run));
                 }
             }
         }
@@ -183,12 +184,11 @@ impl Call {
         not_asked(failure.meta("generation", generation))
     }
 
-    /// The run has ended.
-    async fn stopped(&self) {
-        match &self.run {
-            Some(run) => run.ended.cancelled().await,
-            None => std::future::pending().await,
-        }
+    /// Waits for the end of the run.
+    async fn run_ended(&self) -> End {
+        let Some(run) = &self.run else { return std::future::pending().await };
+        run.ended.cancelled().await;
+        End { fared: None, told: Err(invocation::run_ended(&run.id)) }
     }
 
     fn redeem(&self) -> bool {
