@@ -147,6 +147,7 @@ impl Service {
             runtimes,
             keys: Arc::clone(&parts.keys),
             reread: parts.reread,
+            reader: Arc::new(Semaphore::new(1)),
             started_at: SystemTime::now(),
             config_path: parts.config_path,
             stop_asked: CancellationToken::new(),

@@ -259,18 +259,16 @@ async fn grants_that_changed_count_from_the_swap_on() {
         let epoch = world.dispatcher().epoch();
 
         // Granted more: the item that was refused is accepted. Then everything is taken away: its guard is lifted, too.
-        let steps: [(&[Scope], &[Scope], &[&str], [wire::VerdictReason; 2]); 2] = [
-            (&[Scope::HooksMessages], &[], &["hooks.tools", "hooks.messages"], [Accepted, Accepted]),
-            (&[], &[Scope::HooksTools], &[], [NotGranted, NotGranted]),
+        let steps = [
+            (granted(&[Scope::HooksMessages], &[]), vec!["hooks.messages", "hooks.tools"], [Accepted, Accepted]),
+            (granted(&[], &[Scope::HooksTools]), vec![], [NotGranted, NotGranted]),
         ];
-        for (index, (grants, denied, expected, verdicts_of)) in steps.into_iter().enumerate() {
-            world.plugin("p").request(changed(granted(grants, denied))).await.expect("it is not refused");
+        for (index, (next_spec, expected, verdicts_of)) in steps.into_iter().enumerate() {
+            world.plugin("p").request(changed(next_spec)).await.expect("it is not refused");
             let new = world.launched().await;
             let (mut next, welcome) = new.welcomed().await;
             let mut got = scopes(&welcome);
             got.sort();
-            let mut expected: Vec<&str> = expected.to_vec();
-            expected.sort_unstable();
             assert_eq!(got, expected);
             assert_eq!(world.call("exec", "{}").await.reason, if index == 0 { "p: old" } else { "p: new" });
             let registered = next.register(offered()).await.expect("none must be accepted");
