@@ -111,6 +111,9 @@ pub struct ResourceUse {
     /// Bytes queued for it.
     #[prost(uint64, tag = "9")]
     pub queued_bytes: u64,
+    /// When processor time, memory, descriptors, processes and threads were looked at. Absent: not yet.
+    #[prost(message, optional, tag = "10")]
+    pub sampled_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A declared guard and whether it guards.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -635,6 +638,9 @@ pub struct Right {
     /// The plugin has it.
     #[prost(bool, tag = "6")]
     pub effective: bool,
+    /// The operator denied it.
+    #[prost(bool, tag = "7")]
+    pub denied: bool,
 }
 /// Adds a plugin.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -35,7 +35,8 @@ pub struct RunRef {
     #[prost(string, tag = "2")]
     pub id: ::prost::alloc::string::String,
 }
-/// W3C trace context of the caller, for correlation only.
+/// W3C trace context of the caller, for correlation only. Passed on to plugins only where the operator switched that on
+/// (`trace_context`); a `traceparent` of another form is left out, with its `tracestate`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TraceContext {
     /// `traceparent` header value, 55 characters in version 00. Empty: the caller is not traced.
@@ -249,6 +250,10 @@ pub struct AgentEvent {
     /// Runtime whose run it is. Set by the supervisor; a runtime leaves it empty.
     #[prost(string, tag = "13")]
     pub runtime_id: ::prost::alloc::string::String,
+    /// The trace it belongs to, from a runtime; as with calls it is passed on only where the operator switched that on, and
+    /// without `tracestate` to readers without the right to a meta stream. Absent: none.
+    #[prost(message, optional, tag = "14")]
+    pub trace: ::core::option::Option<TraceContext>,
 }
 /// How far the text in an event can be believed. Unknown values count as UNTRUSTED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -723,7 +728,8 @@ pub enum Hook {
     BeforeMessageWrite = 28,
     /// Observe; meta; 30 s; open. A session began.
     SessionStart = 29,
-    /// Observe; meta; 30 s, 2 s in all while the runtime shuts down; open. A session ended.
+    /// Observe; meta; 30 s, 2 s for all of them together while the runtime shuts down (`reason` is `shutdown`); open. A
+    /// session ended.
     SessionEnd = 30,
     /// Modify, `subagent_spawn`; meta; 15 s; open. Kept for older runtimes; a new plugin has no use for it.
     SubagentSpawning = 31,
@@ -739,13 +745,15 @@ pub enum Hook {
     GatewayStart = 36,
     /// Observe; meta; 5 s; open. The runtime goes down.
     GatewayStop = 37,
-    /// Observe; meta; 30 s; open. The runtime's scheduler was reconciled; cancelled when superseded.
+    /// Observe; meta; 30 s; open. The runtime's scheduler was reconciled; cancelled (SUPERSEDED) by the next
+    /// call of the hook by the runtime, and by its GATEWAY_STOP; what waits then is not called.
     CronReconciled = 38,
     /// Observe; conv; 30 s; open. A job of the runtime's scheduler changed.
     CronChanged = 39,
     /// Gate, `gate`; trusted; 15 s; closed. Something is about to be installed.
     BeforeInstall = 40,
-    /// Evaluate, `evaluation`; conv; 120 s; open, a block vetoes. Side by side, results kept apart.
+    /// Evaluate, `evaluation`; conv; 120 s; open, a block vetoes. Side by side, results kept apart. The event has
+    /// at most 524,288 bytes.
     SkillProposalEvaluate = 41,
     /// Observe; conv; 30 s; open. A proposal changed.
     SkillProposalChanged = 42,
@@ -1108,7 +1116,8 @@ pub mod tool_content {
         #[prost(string, tag = "2")]
         pub media_type: ::prost::alloc::string::String,
     }
-    /// A staged file.
+    /// A staged file. A supervisor that takes no uploads (UploadAttachment is UNIMPLEMENTED) has none: an answer with one is
+    /// invalid (RESULT_INVALID).
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct File {
         /// The upload, which this uses up. From a plugin only; empty toward a runtime.

@@ -96,6 +96,7 @@ settings! {
     host_calls_per_second = Count(1..=1_000_000), "Host calls a second of one plugin; twice as many in a burst. Default 500.";
     log_lines_per_second = Count(1..=1_000_000), "Log lines a second of one plugin. Default 1000.";
     metrics_socket = Flag, "Serve counts and gauges as OpenMetrics on metrics.sock in the runtime directory. Default false.";
+    trace_context = Flag, "Pass the trace context of runtimes' calls and events on to plugins. Default false.";
 }
 
 /// A first wait is not longer than the longest.

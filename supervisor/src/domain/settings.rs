@@ -55,6 +55,8 @@ pub struct Settings {
     pub log_lines_per_second: u32,
     /// Serve counts and gauges as OpenMetrics on `metrics.sock`.
     pub metrics_socket: bool,
+    /// Pass the trace context of runtimes on to plugins.
+    pub trace_context: bool,
 }
 
 impl Default for Settings {
@@ -85,6 +87,7 @@ impl Default for Settings {
             host_calls_per_second: 500,
             log_lines_per_second: 1_000,
             metrics_socket: false,
+            trace_context: false,
         }
     }
 }

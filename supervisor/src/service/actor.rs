@@ -877,6 +877,7 @@ async fn begin(
         logs: Arc::clone(&view.logs),
         bus: Arc::clone(&shared.bus),
         runs: Arc::clone(&shared.runs),
+        registry: Arc::clone(&shared.registry),
         token,
         session_secret: super::entropy::hex::<32>(),
     });

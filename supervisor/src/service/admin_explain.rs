@@ -4,9 +4,12 @@ use outrigger_proto::types::v1 as types;
 use tokio::time::Instant;
 
 use super::actor::Plugin;
+use super::admin_views::uncalled_hooks;
+use super::core::Core;
+use crate::domain::hook::Hook;
 
 /// A plugin's state in a paragraph, and what can be done.
-pub(super) fn explain(plugin: &Plugin) -> (String, Vec<String>) {
+pub(super) fn explain(core: &Core, plugin: &Plugin) -> (String, Vec<String>) {
     use types::PluginState as State;
     let (status, details) = (plugin.view.status(), plugin.details());
     let id = plugin.view.id.as_str();
@@ -46,6 +49,15 @@ pub(super) fn explain(plugin: &Plugin) -> (String, Vec<String>) {
             format!("`{id}` is quarantined.{because}{when}{denies}")
         }
         State::Unspecified => format!("`{id}` is in an unknown state."),
+    };
+    let summary = match plugin.view.serving().map(|session| uncalled_hooks(core, &session)) {
+        Some(mut hooks) if !hooks.is_empty() => {
+            hooks.sort();
+            hooks.dedup();
+            let hooks: Vec<&str> = hooks.into_iter().map(Hook::name).collect();
+            format!("{summary} No attached runtime calls {}: its handlers of it are not asked.", hooks.join(", "))
+        }
+        _ => summary,
     };
     if !details.failures.is_empty() {
         advice.push(format!("outrigger logs {id}"));

@@ -68,6 +68,7 @@ fn entry(plugin: &str, scope: Scope, rights: &Rights) -> wire::list_grants_respo
             tier_allows: scope.is_allowed(rights.tier()),
             requested: rights.requested().contains(&scope),
             effective: rights.effective().contains_key(&scope),
+            denied: rights.denied().contains(&scope),
         }),
     }
 }

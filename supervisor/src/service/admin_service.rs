@@ -325,7 +325,7 @@ impl AdminService for AdminApi {
     ) -> Result<Response<wire::ExplainPluginResponse>, Status> {
         let plugin = self.core.plugin(&request.get_ref().plugin_id)?;
         let details = plugin.details();
-        let (summary, advice) = admin_explain::explain(plugin);
+        let (summary, advice) = admin_explain::explain(&self.core, plugin);
         Ok(Response::new(wire::ExplainPluginResponse {
             plugin: self.status(plugin),
             summary,
@@ -494,6 +494,7 @@ impl AdminService for AdminApi {
         let (keys, removing) = (Arc::clone(&self.core.keys), id.clone());
         let removed = off_thread(move || keys.remove(&removing)).await?.map_err(keys_failure)?;
         let was_attached = self.core.runtimes.remove(&id);
+        self.core.shared.registry.reserve(|| self.core.runtimes.own_tools());
         self.core.shared.runs.lose(&id, &std::collections::BTreeSet::new());
         Ok(Response::new(wire::RemoveRuntimeKeyResponse { removed, was_attached }))
     }

@@ -58,7 +58,7 @@ pub(crate) fn status(core: &Core, plugin: &Plugin) -> wire::PluginStatus {
         guards: if details.lifted { 0 } else { details.guards.len() as u32 },
         ungranted_guards: ungranted(&details).count() as u32,
         manifest_unreadable: details.remembered,
-        uncalled_hooks: session.as_ref().map_or(0, |session| uncalled(core, session) as u32),
+        uncalled_hooks: session.as_ref().map_or(0, |session| uncalled_hooks(core, session).len() as u32),
         p50: p50.map(duration),
         p99: p99.map(duration),
         denials: plugin.view.denials(),
@@ -86,17 +86,15 @@ fn resources(details: &Details, session: Option<&Session>, pid: u32) -> Option<w
         threads: seen.now.threads,
         invocations_in_flight: session.map_or(0, |session| session.in_flight() as u32),
         queued_bytes: session.map_or(0, |session| session.queued_bytes() as u64),
+        sampled_at: seen.at.map(timestamp),
     })
 }
 
-/// Accepted hooks that no attached runtime calls.
-fn uncalled(core: &Core, session: &Session) -> usize {
-    let attached = core.runtimes.attached(core.shared.settings.runtime_gone);
-    if attached.is_empty() {
-        return 0;
-    }
-    let calls = |hook: Hook| attached.iter().any(|runtime| !says_not_to_call(runtime, hook));
-    session.registration.handlers.iter().filter(|handler| !calls(handler.hook)).count()
+/// The hooks of accepted handlers that no attached runtime calls, one for each handler.
+pub(crate) fn uncalled_hooks(core: &Core, session: &Session) -> Vec<Hook> {
+    let calls = core.runtimes.calls(core.shared.settings.runtime_gone);
+    let hooks = session.registration.handlers.iter().map(|handler| handler.hook);
+    hooks.filter(|hook| !calls.calls(*hook)).collect()
 }
 
 /// Attached runtimes that said that they do not call the hook.
@@ -212,12 +210,21 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
         response.environment_names.dedup();
     }
     if let Some(session) = &session {
+        let snapshot = core.shared.registry.snapshot();
+        let withdrawn = snapshot.withdrawn(&plugin.view.id);
         for verdict in &session.registration.verdicts {
+            let is_withdrawn = verdict.kind == types::ItemKind::Tool as i32
+                && withdrawn.is_some_and(|withdrawn| withdrawn.contains(&verdict.id));
             response.items.push(wire::get_plugin_response::Item {
                 kind: verdict.kind,
                 id: verdict.id.clone(),
-                accepted: verdict.reason == outrigger_proto::plugin::v1::VerdictReason::Accepted as i32,
-                message: verdict.message.clone(),
+                accepted: !is_withdrawn
+                    && verdict.reason == outrigger_proto::plugin::v1::VerdictReason::Accepted as i32,
+                message: if is_withdrawn {
+                    "withdrawn: an agent runtime has a tool of this name".to_owned()
+                } else {
+                    verdict.message.clone()
+                },
                 remedy: verdict.remedy.clone(),
             });
         }

@@ -1,7 +1,8 @@
 //! Questions to a person about a tool call: asked with a hook's answer, ended by the runtime or by time.
 //!
 //! In memory: a tool call does not outlive the supervisor. The first resolution stands. Whoever asked is told how it
-//! ended, in whatever generation it is by then.
+//! ended, in whatever generation it is by then, and the runtime, where it did not end it itself: by time, with its run, or
+//! as the plugin that asked is quarantined.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use outrigger_proto::plugin::v1 as plugin;
 use outrigger_proto::runtime::v1 as wire;
-use outrigger_proto::types::v1::{self as types, ApprovalOutcome, ErrorReason};
+use outrigger_proto::types::v1::{self as types, ApprovalOutcome, ErrorReason, PluginState};
+use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
@@ -28,6 +30,9 @@ use crate::domain::text;
 const MAX_ENDED: usize = 4096;
 /// How long a plugin that is away has to come back to hear of its approval (`ApprovalCall`).
 const NEWS_WAITS: Duration = Duration::from_secs(24 * 3600);
+
+/// News of ended approvals that a slow runtime may fall behind.
+const NEWS: usize = 256;
 
 /// Who asks for an approval.
 pub(crate) struct Asker {
@@ -48,6 +53,8 @@ pub(crate) struct Approvals {
     decisions: Arc<Decisions>,
     tasks: TaskTracker,
     state: Mutex<State>,
+    /// Approvals that ended without the runtime, by its id.
+    withdrawn: broadcast::Sender<(Arc<str>, wire::Withdrawn)>,
 }
 
 #[derive(Default)]
@@ -76,14 +83,21 @@ struct Ended {
 
 impl Approvals {
     pub(crate) fn new(decisions: Arc<Decisions>, tasks: TaskTracker) -> Arc<Self> {
-        Arc::new(Self { instance: super::entropy::hex::<8>(), decisions, tasks, state: Mutex::default() })
+        let (withdrawn, _) = broadcast::channel(NEWS);
+        Arc::new(Self { instance: super::entropy::hex::<8>(), decisions, tasks, state: Mutex::default(), withdrawn })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a question that the runtime puts to a person, and watches its time.
+    /// Approvals that end without their runtime from now on, with its id.
+    pub(crate) fn withdrawn(&self) -> broadcast::Receiver<(Arc<str>, wire::Withdrawn)> {
+        self.withdrawn.subscribe()
+    }
+
+    /// Notes a question that the runtime puts to a person, and watches its time,
+    /// its run and its plugin.
     ///
     /// # Errors
     /// Too many of this plugin are pending, in words that follow its name.
@@ -116,13 +130,19 @@ impl Approvals {
         let id = format!("{}-{:x}", self.instance, state.last);
         told.approval_id.clone_from(&id);
         let (approvals, watched) = (Arc::downgrade(self), id.clone());
+        let mut statuses = asker.view.watch();
         let watch = self.tasks.spawn(async move {
+            let quarantined = async {
+                // Where the view is gone the supervisor stops, and everything with it.
+                let _ = statuses.wait_for(|status| status.state == PluginState::Quarantined).await;
+            };
             let (outcome, why) = tokio::select! {
                 () = sleep_until(expires) => (ApprovalOutcome::TimedOut, "nobody answered in time"),
                 () = run.cancelled() => (ApprovalOutcome::Cancelled, "the run ended"),
+                () = quarantined => (ApprovalOutcome::Cancelled, "the plugin that asked is quarantined"),
             };
             if let Some(approvals) = approvals.upgrade() {
-                approvals.end(&watched, outcome, why);
+                approvals.take_back(&watched, outcome, why);
             }
         });
         let watch = watch.abort_handle();
@@ -174,6 +194,16 @@ impl Approvals {
             if offered { (outcome, "") } else { (ApprovalOutcome::TimedOut, "the answer was not among those offered") };
         // Its time may have come between the look and the end; then that stands.
         self.end(&request.approval_id, outcome, why).or_else(|| ended(&self.lock())).ok_or_else(unknown)
+    }
+
+    /// Ends an approval without its runtime, and tells it.
+    fn take_back(self: &Arc<Self>, id: &str, outcome: ApprovalOutcome, why: &str) {
+        let runtime_id = self.lock().pending.get(id).map(|pending| Arc::clone(&pending.runtime_id));
+        if let (Some(runtime_id), Some(_)) = (runtime_id, self.end(id, outcome, why)) {
+            let subject = Some(wire::withdrawn::Subject::ApprovalId(id.to_owned()));
+            // Without an attached runtime nobody listens; one that attaches later and resolves it hears how it ended.
+            let _ = self.withdrawn.send((runtime_id, wire::Withdrawn { subject, reason: why.to_owned() }));
+        }
     }
 
     /// Ends an approval; `None` where it has ended before.

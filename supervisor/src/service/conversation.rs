@@ -139,12 +139,13 @@ async fn open(
         Some(wire::session_request::Control::Fatal(fatal)) => return Err(Opening::Ended(fatal_end(&fatal))),
         _ => return Err(Opening::Ended(End::Violation("sent something else than register after welcome".to_owned()))),
     };
+    let reserved = launch.registry.reserved();
     let checked = if register.tools.is_empty() {
-        registration::check(&register, &launch.spec)
+        registration::check_beside(&register, &launch.spec, &reserved)
     } else {
         // Compiling schemas takes milliseconds, which every other plugin would have to wait.
         let spec = Arc::clone(&launch.spec);
-        let check = tokio::task::spawn_blocking(move || registration::check(&register, &spec));
+        let check = tokio::task::spawn_blocking(move || registration::check_beside(&register, &spec, &reserved));
         check.await.map_err(|_| Opening::Ended(End::Closed))?
     };
     let registration = checked.map_err(|registration::Refused(verdict)| Opening::Ended(End::Refused(verdict)))?;

@@ -22,10 +22,6 @@ use crate::domain::spec::Entry;
 /// Reads a plugin's files again. Blocking.
 pub(crate) type Reread = Arc<dyn Fn(&PluginId) -> Option<Entry> + Send + Sync>;
 
-/// One reads at a time: each reads every plugin's files, so that many at once, when many plugins are started together,
-/// would hold as many copies of all of them.
-static READER: Semaphore = Semaphore::const_new(1);
-
 /// Everything the services act on.
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
@@ -35,6 +31,9 @@ pub(crate) struct Core {
     pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) reread: Reread,
+    /// One reads at a time: each reads every plugin's files, so that many at once, when many plugins are started together,
+    /// would hold as many copies of all of them.
+    pub(crate) reader: Arc<Semaphore>,
     pub(crate) started_at: SystemTime,
     pub(crate) config_path: PathBuf,
     /// Cancelled when somebody asked the supervisor to stop.
@@ -60,7 +59,7 @@ impl Core {
 
     /// Reads the files of a plugin again, off the data thread.
     async fn reread(&self, plugin: &Plugin) -> Option<Entry> {
-        let place = READER.acquire().await.ok()?;
+        let place = Arc::clone(&self.reader).acquire_owned().await.ok()?;
         let (reread, id) = (Arc::clone(&self.reread), plugin.view.id.clone());
         let read = tokio::task::spawn_blocking(move || {
             // As long as the thread is at it, also where whoever asked has gone.

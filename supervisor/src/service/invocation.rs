@@ -18,6 +18,8 @@ use crate::domain::text;
 
 /// Event and context of a call together (architecture §14).
 pub(crate) const MAX_PAYLOAD: usize = 3 * 1024 * 1024;
+/// The event of a proposal that wants a verdict (host-hooks §1.12).
+const MAX_PROPOSAL: usize = 512 * 1024;
 /// Texts longer than this are scanned off the data thread (architecture §15).
 pub(crate) const SCAN_HERE: usize = 64 * 1024;
 
@@ -83,12 +85,17 @@ pub(crate) async fn check(
         let why = format!("event and context have {size} bytes, at most {MAX_PAYLOAD}");
         return Err(Failure::field("invocation.event_json", why));
     }
+    if hook == Hook::SkillProposalEvaluate && invocation.event_json.len() > MAX_PROPOSAL {
+        let why = format!("a proposal has {} bytes, at most {MAX_PROPOSAL}", invocation.event_json.len());
+        return Err(Failure::field("invocation.event_json", why));
+    }
     if invocation.event_json.is_empty() {
         return Err(Failure::field("invocation.event_json", "wants a JSON object"));
     }
     let texts = move || check_texts(&invocation, hook).map(|found| (invocation, found));
     let lost = || Err(Failure::new(ErrorReason::Unspecified, "the scan of the payload was lost"));
     let (mut invocation, found) = scan(size + messages, texts).await.unwrap_or_else(lost)?;
+    invocation.trace = runtime.trace(invocation.trace.take());
     if let Some(session) = &mut invocation.session {
         runtime.announce(session)?;
     }

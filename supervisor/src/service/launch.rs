@@ -82,6 +82,8 @@ pub(crate) struct Ended {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Resources {
     pub(crate) now: Usage,
+    /// When. `None`: not yet.
+    pub(crate) at: Option<SystemTime>,
     pub(crate) peak_memory_bytes: u64,
 }
 
@@ -429,6 +431,7 @@ async fn sample(
         let Ok(Ok(now)) = sampled.await else { continue };
         usage.send_modify(|resources| {
             resources.now = now;
+            resources.at = Some(SystemTime::now());
             resources.peak_memory_bytes = resources.peak_memory_bytes.max(now.memory_bytes);
         });
         let memory = limits.memory_bytes.filter(|limit| now.memory_bytes > *limit);

@@ -14,6 +14,7 @@ use tonic::Status;
 use super::conversation::{self, End, Pulse};
 use super::events::Bus;
 use super::log::LogRing;
+use super::registry::Registry;
 use super::runs::Runs;
 use super::session::Session;
 use super::status::Failure;
@@ -81,6 +82,7 @@ pub(crate) struct LaunchState {
     pub(crate) logs: Arc<LogRing>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) runs: Arc<Runs>,
+    pub(crate) registry: Arc<Registry>,
     /// Cancelled when every connection of the launch must end.
     pub(crate) closing: CancellationToken,
     /// Host calls in flight.
@@ -109,6 +111,7 @@ pub(crate) struct Parts {
     pub(crate) logs: Arc<LogRing>,
     pub(crate) bus: Arc<Bus>,
     pub(crate) runs: Arc<Runs>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) token: String,
     pub(crate) session_secret: String,
 }
@@ -127,6 +130,7 @@ impl LaunchState {
             logs: parts.logs,
             bus: parts.bus,
             runs: parts.runs,
+            registry: parts.registry,
             closing: CancellationToken::new(),
             host_calls: Arc::new(Semaphore::new(conversation::MAX_HOST_CALLS)),
             strangers: AtomicU32::new(0),

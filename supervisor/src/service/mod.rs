@@ -29,6 +29,7 @@ mod launch;
 mod launch_state;
 mod log;
 mod metrics;
+mod news;
 mod output;
 mod plugin_service;
 mod rate;
@@ -48,6 +49,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod trace;
 mod turns;
 mod view;
 mod watchdog;

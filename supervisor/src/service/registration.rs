@@ -149,11 +149,21 @@ impl Refusal {
     }
 }
 
-/// Checks everything a plugin offers.
+/// Checks everything a plugin offers, where no runtime has names for itself.
+#[cfg(test)]
+pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Registration, Refused> {
+    check_beside(register, spec, &BTreeSet::new())
+}
+
+/// Checks everything a plugin offers. `reserved`: names that runtimes have for tools of their own.
 ///
 /// # Errors
 /// The first item marked `must_accept` that was refused, or the registration as a whole: the launch fails.
-pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Registration, Refused> {
+pub(crate) fn check_beside(
+    register: &wire::Register,
+    spec: &PluginSpec,
+    reserved: &BTreeSet<String>,
+) -> Result<Registration, Refused> {
     let count = count(register);
     if count > MAX_VERDICTS {
         return Err(Refused(Box::new(wire::Verdict {
@@ -198,7 +208,7 @@ pub(crate) fn check(register: &wire::Register, spec: &PluginSpec) -> Result<Regi
                         Err(Refusal::new(wire::VerdictReason::Taken, why))
                     }
                 }),
-                Offer::Tool(tool) => tools.check(tool, spec).map(Accepted::Tool),
+                Offer::Tool(tool) => tools.check(tool, spec, reserved).map(Accepted::Tool),
                 Offer::NotServed => {
                     let why = "this supervisor does not serve items of this kind yet";
                     Err(Refusal::new(wire::VerdictReason::NotServed, why))

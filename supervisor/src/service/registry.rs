@@ -13,7 +13,7 @@ use super::session::Session;
 use super::view::{Handler as Counts, View};
 use crate::domain::guard::{Guard, OnAbsent, Tools};
 use crate::domain::hook::Hook;
-use crate::domain::ids::PluginId;
+use crate::domain::ids::{Generation, PluginId};
 use crate::domain::spec::HookSetting;
 
 /// What one plugin contributes.
@@ -113,11 +113,15 @@ impl Listed {
 pub(crate) struct Snapshot {
     /// Contribution epoch: rises when what the runtime has to call changes.
     pub(crate) epoch: u64,
+    /// What each plugin contributes, in the order of `outrigger.toml`.
+    pub(crate) parts: Vec<Arc<Part>>,
     tables: BTreeMap<Hook, Table>,
     /// Ids of plugins that serve.
     serving: BTreeSet<String>,
     /// Tools by plugin and name.
     pub(crate) tools: Vec<Listed>,
+    /// Tools that are not served, as a runtime has their names for itself, by the plugins that registered them.
+    withdrawn: BTreeMap<PluginId, Arc<BTreeSet<String>>>,
     /// Rises when the tools change, or whether they can be called.
     pub(crate) catalogue: u64,
     /// What the runtime is told.
@@ -141,6 +145,11 @@ impl Snapshot {
         self.tools.iter().filter(serves).min_by_key(|listed| listed.part.position)
     }
 
+    /// Tools of what a plugin registered last that are not served, as a runtime has their names for itself.
+    pub(crate) fn withdrawn(&self, plugin: &PluginId) -> Option<&BTreeSet<String>> {
+        self.withdrawn.get(plugin).map(Arc::as_ref)
+    }
+
     /// Whether some plugin wants or guards `before_tool_call` for a tool: it runs only with a decision.
     pub(crate) fn gates(&self, tool: &str) -> bool {
         self.table(Hook::BeforeToolCall).is_some_and(|table| {
@@ -154,7 +163,29 @@ impl Snapshot {
 struct Parts {
     parts: BTreeMap<PluginId, Arc<Part>>,
     /// Tools of each plugin, by its last registration.
-    tools: BTreeMap<PluginId, Arc<[Tool]>>,
+    tools: BTreeMap<PluginId, Offered>,
+    /// Names that runtimes have for tools of their own.
+    reserved: Arc<BTreeSet<String>>,
+}
+
+/// The tools of one registration.
+struct Offered {
+    generation: Generation,
+    tools: Arc<[Tool]>,
+    /// Names that a runtime took since. They do not come back: one that was refused at its registration does not either,
+    /// so that it makes no difference who came first.
+    withdrawn: Arc<BTreeSet<String>>,
+}
+
+impl Offered {
+    fn withdraw(&mut self, reserved: &BTreeSet<String>) {
+        let served = self.tools.iter().filter(|tool| tool.served.is_some());
+        let taken = served.filter(|tool| reserved.contains(&tool.name) && !self.withdrawn.contains(&tool.name));
+        let taken: Vec<String> = taken.map(|tool| tool.name.clone()).collect();
+        if !taken.is_empty() {
+            Arc::make_mut(&mut self.withdrawn).extend(taken);
+        }
+    }
 }
 
 /// The registry.
@@ -162,19 +193,28 @@ pub(crate) struct Registry {
     parts: Mutex<Parts>,
     snapshot: ArcSwap<Snapshot>,
     epoch: watch::Sender<u64>,
+    /// Rises with each snapshot.
+    revision: watch::Sender<u64>,
 }
 
 impl Registry {
     pub(crate) fn new() -> Arc<Self> {
         let empty = Snapshot {
             epoch: 1,
+            parts: Vec::new(),
             tables: BTreeMap::new(),
             serving: BTreeSet::new(),
             tools: Vec::new(),
+            withdrawn: BTreeMap::new(),
             catalogue: 1,
             interests: Vec::new(),
         };
-        Arc::new(Self { parts: Mutex::default(), snapshot: ArcSwap::from_pointee(empty), epoch: watch::channel(1).0 })
+        Arc::new(Self {
+            parts: Mutex::default(),
+            snapshot: ArcSwap::from_pointee(empty),
+            epoch: watch::channel(1).0,
+            revision: watch::channel(0).0,
+        })
     }
 
     /// The snapshot now.
@@ -187,54 +227,104 @@ impl Registry {
         self.epoch.subscribe()
     }
 
+    /// Changes of the snapshot, also those that runtimes need not know.
+    pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
     /// Sets what a plugin contributes. The change is complete when this returns: calls that begin later see it.
     pub(crate) fn set(&self, part: Part) {
         part.view.serve(part.session.clone());
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = &part.session {
-            parts.tools.insert(part.view.id.clone(), Arc::clone(&session.registration.tools));
+        if let Some(session) = &part.session
+            && parts.tools.get(&part.view.id).is_none_or(|offered| offered.generation != session.generation)
+        {
+            let mut offered = Offered {
+                generation: session.generation,
+                tools: Arc::clone(&session.registration.tools),
+                withdrawn: Arc::default(),
+            };
+            offered.withdraw(&parts.reserved);
+            parts.tools.insert(part.view.id.clone(), offered);
         }
         parts.parts.insert(part.view.id.clone(), Arc::new(part));
-        self.rebuild(&parts, false);
+        self.rebuild(&parts, &Changed::default());
+    }
+
+    /// Sets the names that runtimes have for tools of their own: what plugins serve by them is withdrawn. The names are
+    /// asked for under the lock, so that of two runtimes that attach at once none is missed.
+    pub(crate) fn reserve(&self, names: impl FnOnce() -> BTreeSet<String>) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let reserved = names();
+        if *parts.reserved == reserved {
+            return;
+        }
+        parts.reserved = Arc::new(reserved);
+        let Parts { tools, reserved, .. } = &mut *parts;
+        tools.values_mut().for_each(|offered| offered.withdraw(reserved));
+        self.rebuild(&parts, &Changed::default());
+    }
+
+    /// Names that no plugin may serve a tool by.
+    pub(crate) fn reserved(&self) -> Arc<BTreeSet<String>> {
+        Arc::clone(&self.parts.lock().unwrap_or_else(PoisonError::into_inner).reserved)
+    }
+
+    /// Plugins want other streams of events than before: the epoch rises.
+    pub(crate) fn streams_changed(&self) {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rebuild(&parts, &Changed { streams: true, ..Changed::default() });
     }
 
     /// Tells that a plugin's tools can, or cannot, be called any more; of one without tools nothing is told.
     pub(crate) fn tools_changed(&self, plugin: &PluginId) {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if parts.tools.get(plugin).is_some_and(|tools| !tools.is_empty()) {
-            self.rebuild(&parts, true);
+        if parts.tools.get(plugin).is_some_and(|offered| !offered.tools.is_empty()) {
+            self.rebuild(&parts, &Changed { tools: true, ..Changed::default() });
         }
     }
 
-    fn rebuild(&self, parts: &Parts, tools_changed: bool) {
+    fn rebuild(&self, parts: &Parts, besides: &Changed) {
         let mut ordered: Vec<Arc<Part>> = parts.parts.values().cloned().collect();
         ordered.sort_by_key(|part| part.position);
         let tables = tables(&ordered);
         let interests = interests(&ordered, &tables);
         let before = self.snapshot.load();
         let tools = listed(parts);
-        let same_tools = !tools_changed
+        let same_tools = !besides.tools
             && tools.len() == before.tools.len()
             && tools.iter().zip(&before.tools).all(|(now, before)| now.is_as(before));
         let catalogue = before.catalogue + u64::from(!same_tools);
-        let changed = before.interests != interests || !same_tools;
+        let changed = before.interests != interests || !same_tools || besides.streams;
         let epoch = before.epoch + u64::from(changed);
         let serving =
             ordered.iter().filter(|part| part.session.is_some()).map(|part| part.view.id.to_string()).collect();
-        self.snapshot.store(Arc::new(Snapshot { epoch, tables, serving, tools, catalogue, interests }));
+        let withdrawn = parts.tools.iter().filter(|(_, offered)| !offered.withdrawn.is_empty());
+        let withdrawn = withdrawn.map(|(plugin, offered)| (plugin.clone(), Arc::clone(&offered.withdrawn))).collect();
+        let snapshot = Snapshot { epoch, parts: ordered, tables, serving, tools, withdrawn, catalogue, interests };
+        self.snapshot.store(Arc::new(snapshot));
+        self.revision.send_modify(|revision| *revision += 1);
         if changed {
             self.epoch.send_replace(epoch);
         }
     }
 }
 
-/// All tools, by plugin and name.
+/// What changed for runtimes and cannot be seen in what plugins contribute.
+#[derive(Default)]
+struct Changed {
+    tools: bool,
+    streams: bool,
+}
+
+/// All tools, by plugin and name, but for those withdrawn.
 fn listed(parts: &Parts) -> Vec<Listed> {
     let mut listed = Vec::new();
-    for (plugin, tools) in &parts.tools {
+    for (plugin, Offered { tools, withdrawn, .. }) in &parts.tools {
         let Some(part) = parts.parts.get(plugin) else { continue };
         let first = listed.len();
-        listed.extend((0..tools.len()).map(|index| Listed { part: Arc::clone(part), tools: Arc::clone(tools), index }));
+        let listing = (0..tools.len()).filter(|index| !withdrawn.contains(&tools[*index].name));
+        listed.extend(listing.map(|index| Listed { part: Arc::clone(part), tools: Arc::clone(tools), index }));
         listed[first..].sort_by(|a, b| a.tool().name.cmp(&b.tool().name));
     }
     listed

@@ -26,10 +26,13 @@ use super::status::Failure;
 use super::tools::Tools;
 use super::turns::Turns;
 use crate::domain::hook::Hook;
+use crate::domain::names::{self, NameError};
 use crate::domain::text;
 
 /// Runs a runtime may name when it attaches (the wire contract's bound).
 const MAX_LIVE_RUNS: usize = 4096;
+/// Tools of its own that a runtime may name (the wire contract's bound).
+const MAX_OWN_TOOLS: usize = 4096;
 /// Directives that may wait to be written.
 const DIRECTIVES: usize = 64;
 
@@ -107,11 +110,10 @@ impl RuntimeApi {
     ) {
         let mut epochs = self.registry.epochs();
         let mut changes = self.changes.subscribe();
-        let mut wanted = self.bus.wanted();
+        let mut withdrawn = self.dispatcher.approvals.withdrawn();
         let mut newest = self.bus.newest();
         let mut from = self.bus.last_seq() + 1;
         epochs.mark_unchanged();
-        wanted.mark_unchanged();
         newest.mark_unchanged();
         let first = wire::AttachResponse { directives: vec![self.welcome(runtime, lost), self.contributions()] };
         if directives.send(Ok(first)).await.is_err() {
@@ -139,12 +141,12 @@ impl RuntimeApi {
                     }
                     vec![self.contributions()]
                 }
-                changed = wanted.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    vec![self.contributions()]
-                }
+                taken_back = withdrawn.recv() => match taken_back {
+                    Ok((of, withdrawn)) if of == runtime.id => vec![news(wire::directive::Kind::Withdrawn(withdrawn))],
+                    // Another runtime's, or news that was missed: its resolution is answered with how it ended.
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
                 changed = changes.recv() => match changed {
                     Ok(changed) => vec![news(wire::directive::Kind::PluginStateChanged(changed))],
                     // News that was missed is news no more; the next one tells how it is.
@@ -189,6 +191,19 @@ fn check_attach(request: &wire::AttachRequest) -> Result<(), Failure> {
     }
     if request.live_runs.len() > MAX_LIVE_RUNS {
         return Err(Failure::field("live_runs", format!("wants at most {MAX_LIVE_RUNS}")));
+    }
+    if request.reserved_tool_names.len() > MAX_OWN_TOOLS {
+        return Err(Failure::field("reserved_tool_names", format!("wants at most {MAX_OWN_TOOLS}")));
+    }
+    for name in &request.reserved_tool_names {
+        match names::tool(name) {
+            // No plugin can serve a tool by an alias.
+            Ok(()) | Err(NameError::Alias) => {}
+            Err(error) => {
+                let wrong = format!("`{}` {error}", text::clean(name, 64));
+                return Err(Failure::field("reserved_tool_names", wrong));
+            }
+        }
     }
     for live in &request.live_runs {
         check_run("live_runs.run", live.run.as_ref())?;
@@ -250,7 +265,9 @@ impl RuntimeService for RuntimeApi {
                 sessions.push((run, session));
             }
         }
-        let attached = runtime.attach(request.incarnation, text::clean(&request.software, 128), served);
+        let own_tools = request.reserved_tool_names.iter().cloned().collect();
+        let attached = runtime.attach(request.incarnation, text::clean(&request.software, 128), served, own_tools);
+        self.registry.reserve(|| self.runtimes.own_tools());
         let live: BTreeSet<&str> = request.live_runs.iter().filter_map(|live| Some(&*live.run.as_ref()?.id)).collect();
         let lost = self.runs.attach(&runtime.id, attached.again, &live);
         for (run, session) in sessions {
@@ -271,6 +288,7 @@ impl RuntimeService for RuntimeApi {
             }
             if runtime.check_attached(api.runtime_gone).is_err() {
                 api.runs.lose(&runtime.id, &BTreeSet::new());
+                runtime.changed();
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))

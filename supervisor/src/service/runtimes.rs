@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use outrigger_proto::types::v1::{ErrorReason, SessionRef};
+use outrigger_proto::types::v1::{ErrorReason, SessionRef, TraceContext};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,10 @@ const MAX_KEY: usize = 4096;
 #[derive(Default)]
 pub(crate) struct Runtimes {
     runtimes: Mutex<BTreeMap<String, Arc<Runtime>>>,
+    /// Rises when one attaches, and when one is gone for good.
+    changes: watch::Sender<u64>,
+    /// Their trace context goes on to plugins.
+    traces: bool,
 }
 
 /// One runtime.
@@ -28,6 +33,8 @@ pub(crate) struct Runtime {
     pub(crate) id: Arc<str>,
     /// Cancelled when its key is removed: its streams end.
     pub(crate) removed: CancellationToken,
+    changes: watch::Sender<u64>,
+    traces: bool,
     state: Mutex<RuntimeState>,
 }
 
@@ -37,6 +44,8 @@ struct RuntimeState {
     sessions: HashMap<String, Session>,
     last_used: Option<SystemTime>,
     streams: u64,
+    /// Names of its own tools, as it told when it attached last, whether or not it is attached.
+    tools: BTreeSet<String>,
 }
 
 struct Attachment {
@@ -65,6 +74,17 @@ pub(crate) struct Seen {
     pub(crate) served_hooks: Option<BTreeSet<Hook>>,
 }
 
+/// Hooks that attached runtimes call, one entry for each runtime; `None`: it may call every hook.
+pub(crate) struct Calls(Vec<Option<BTreeSet<Hook>>>);
+
+impl Calls {
+    /// Some attached runtime calls the hook, or none is attached, so that nobody has said that it will not.
+    pub(crate) fn calls(&self, hook: Hook) -> bool {
+        let calls = |served: &Option<BTreeSet<Hook>>| served.as_ref().is_none_or(|served| served.contains(&hook));
+        self.0.is_empty() || self.0.iter().any(calls)
+    }
+}
+
 /// Ends an attachment when it is dropped.
 pub(crate) struct Attached {
     runtime: Arc<Runtime>,
@@ -87,6 +107,11 @@ impl Drop for Attached {
 }
 
 impl Runtimes {
+    /// None so far. `traces`: their trace context goes on to plugins.
+    pub(crate) fn new(traces: bool) -> Self {
+        Self { traces, ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Runtime>>> {
         self.runtimes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,6 +125,8 @@ impl Runtimes {
         let runtime = Arc::new(Runtime {
             id: id.into(),
             removed: CancellationToken::new(),
+            changes: self.changes.clone(),
+            traces: self.traces,
             state: Mutex::new(RuntimeState::default()),
         });
         runtimes.insert(id.to_owned(), Arc::clone(&runtime));
@@ -110,6 +137,22 @@ impl Runtimes {
     pub(crate) fn attached(&self, gone: Duration) -> Vec<Seen> {
         let runtimes: Vec<Arc<Runtime>> = self.lock().values().cloned().collect();
         runtimes.iter().filter_map(|runtime| runtime.seen(gone)).collect()
+    }
+
+    /// Which hooks attached runtimes call.
+    pub(crate) fn calls(&self, gone: Duration) -> Calls {
+        Calls(self.attached(gone).into_iter().map(|runtime| runtime.served_hooks).collect())
+    }
+
+    /// Names that runtimes have for tools of their own.
+    pub(crate) fn own_tools(&self) -> BTreeSet<String> {
+        let runtimes: Vec<Arc<Runtime>> = self.lock().values().cloned().collect();
+        runtimes.iter().flat_map(|runtime| runtime.lock().tools.clone()).collect()
+    }
+
+    /// A runtime attached, or is gone for good.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The session an operator names: of the runtime named, else of the only one that announced it.
@@ -141,6 +184,7 @@ impl Runtimes {
         let Some(runtime) = self.lock().remove(id) else { return false };
         let attachment = runtime.lock().attachment.take();
         runtime.removed.cancel();
+        runtime.changed();
         attachment.is_some_and(|attachment| attachment.gone_since.is_none())
     }
 }
@@ -161,8 +205,10 @@ impl Runtime {
         incarnation: u64,
         software: String,
         served_hooks: Option<BTreeSet<Hook>>,
+        own_tools: BTreeSet<String>,
     ) -> Attached {
         let mut state = self.lock();
+        state.tools = own_tools;
         state.streams += 1;
         let stream = state.streams;
         let replaced = CancellationToken::new();
@@ -174,7 +220,18 @@ impl Runtime {
         if let Some(older) = older {
             older.replaced.cancel();
         }
+        self.changed();
         Attached { runtime: Arc::clone(self), stream, replaced, again }
+    }
+
+    /// What it says of itself has changed, or counts no more.
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// What of a call's or event's trace goes on to plugins.
+    pub(crate) fn trace(&self, trace: Option<TraceContext>) -> Option<TraceContext> {
+        super::trace::passed_on(trace, self.traces)
     }
 
     fn seen(&self, gone: Duration) -> Option<Seen> {
@@ -326,8 +383,8 @@ mod tests {
         let runtime = runtimes.of("a");
         let gone = Duration::from_secs(30);
         assert!(runtime.check_attached(gone).is_err());
-        let first = runtime.attach(1, String::new(), None);
-        let second = runtime.attach(1, String::new(), None);
+        let first = runtime.attach(1, String::new(), None, BTreeSet::new());
+        let second = runtime.attach(1, String::new(), None, BTreeSet::new());
         assert!(first.replaced.is_cancelled() && !second.replaced.is_cancelled());
         drop(first);
         assert!(runtimes.attached(gone)[0].connected);

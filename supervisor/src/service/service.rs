@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use outrigger_proto::admin::v1::admin_service_server::AdminServiceServer;
 use outrigger_proto::runtime::v1::PluginStateChanged;
 use outrigger_proto::runtime::v1::runtime_service_server::RuntimeServiceServer;
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::pb::health_server::HealthServer;
@@ -19,14 +19,14 @@ use super::admin_service::AdminApi;
 use super::control::{Face, MAX_MESSAGE, Served};
 use super::core::{Core, Reread};
 use super::dispatch::Dispatcher;
-use super::events::Bus;
+use super::events::{self, Bus};
 use super::registry::Registry;
 use super::runs::Runs;
 use super::runtime_service::RuntimeApi;
 use super::runtimes::Runtimes;
 use super::tools::Tools;
 use super::turns::Turns;
-use super::{guards, metrics};
+use super::{guards, metrics, news};
 use crate::domain::guard::{Guard, guard_counts};
 use crate::domain::ids::PluginId;
 use crate::domain::keys::Keys;
@@ -112,7 +112,11 @@ impl Service {
             plugins.insert(id.clone(), plugin);
             order.push(id);
         }
-        let runtimes = Arc::new(Runtimes::default());
+        let runtimes = Arc::new(Runtimes::new(settings.trace_context));
+        let told =
+            news::tell(Arc::clone(&registry), Arc::clone(&runtimes), settings.runtime_gone, parts.stopping.clone());
+        parts.tasks.spawn(told);
+        parts.tasks.spawn(follow_streams(Arc::clone(&registry), bus.wanted(), parts.stopping.clone()));
         let dispatcher =
             Dispatcher::new(Arc::clone(&registry), Arc::clone(&runs), Arc::clone(&bus), parts.tasks.clone());
         let tools = Arc::new(Tools {
@@ -143,6 +147,7 @@ impl Service {
             runtimes,
             keys: Arc::clone(&parts.keys),
             reread: parts.reread,
+            reader: Arc::new(Semaphore::new(1)),
             started_at: SystemTime::now(),
             config_path: parts.config_path,
             stop_asked: CancellationToken::new(),
@@ -239,6 +244,21 @@ async fn birth(shared: &Arc<Shared>, position: usize, entry: Entry, record: Opti
         None => Default::default(),
     };
     Birth { entry, position, guards, remembered, failures, quarantine, generation }
+}
+
+/// Lets the contribution epoch rise when other streams of events are wanted.
+async fn follow_streams(
+    registry: Arc<Registry>,
+    mut wanted: watch::Receiver<events::Wanted>,
+    stopping: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            changed = wanted.changed() => if changed.is_err() { return },
+        }
+        registry.streams_changed();
+    }
 }
 
 /// Tells attached runtimes of a plugin's state.

@@ -72,6 +72,8 @@ pub(crate) struct Ask {
     invocation: Vec<wire::Invocation>,
     /// The run it belongs to.
     run: Option<Arc<Run>>,
+    /// Why it is cancelled where its future is dropped. `None`: its run ended, or its caller has gone.
+    dropped: Option<wire::CancelReason>,
 }
 
 impl Ask {
@@ -81,13 +83,18 @@ impl Ask {
         // What is filled in when it is sent, and the lengths around it.
         const FRAME: usize = 64;
         let demand = Demand { handler, bytes: invocation.encoded_len() + FRAME };
-        Self { demand, now, deadline, invocation: vec![invocation], run: None }
+        Self { demand, now, deadline, invocation: vec![invocation], run: None, dropped: None }
     }
 
     /// The same, of a run: a plugin may act in it while the call is open, and is told when its end is why the call is
     /// cancelled.
     pub(crate) fn of_run(self, run: Option<Arc<Run>>) -> Self {
         Self { run, ..self }
+    }
+
+    /// The same, where its future is dropped because a newer call took its place.
+    pub(crate) fn superseded_if_dropped(self) -> Self {
+        Self { dropped: Some(wire::CancelReason::Superseded), ..self }
     }
 }
 
@@ -261,7 +268,7 @@ impl Session {
         gate: impl FnOnce() -> bool,
         progress: Option<Progress>,
     ) -> Result<wire::invocation_result::Outcome, ToolError> {
-        let Ask { demand, now, deadline, invocation, run } = ask;
+        let Ask { demand, now, deadline, invocation, run, dropped } = ask;
         let within = Within { progress, run };
         if demand.bytes > self.max_receive_bytes {
             return Err(InvokeError::TooLarge { bytes: demand.bytes, max: self.max_receive_bytes }.into());
@@ -281,7 +288,7 @@ impl Session {
                 self.send(lock(&self.state), invocation, demand, Instant::now(), deadline, within)?
             }
         };
-        let mut in_flight = InFlight { session: self, id, settled: false };
+        let mut in_flight = InFlight { session: self, id, dropped, settled: false };
         let outcome = timeout_at(deadline, answer).await;
         in_flight.settled = true;
         match outcome {
@@ -522,8 +529,8 @@ impl Session {
         }
     }
 
-    /// Tells the author something, at most ten times a second, best effort.
-    pub(crate) fn notice(&self, kind: wire::NoticeKind, invocation_id: u64, handler_id: &str, message: String) {
+    /// Tells the author something, at most ten times a second, best effort. False where it was not told.
+    pub(crate) fn notice(&self, kind: wire::NoticeKind, invocation_id: u64, handler_id: &str, message: String) -> bool {
         let now = Instant::now();
         let mut state = lock(&self.state);
         let (since, count) = &mut state.notices;
@@ -531,7 +538,7 @@ impl Session {
             (*since, *count) = (Some(now), 0);
         }
         if *count >= NOTICES_PER_SECOND {
-            return;
+            return false;
         }
         *count += 1;
         let notice = wire::Notice {
@@ -542,10 +549,11 @@ impl Session {
             message,
         };
         // Half of the outbox is for what matters more.
-        if state.out.as_ref().is_some_and(|out| out.capacity() > OUTBOX / 2) {
-            let control = Some(wire::session_response::Control::Notice(notice));
-            state.queue(wire::SessionResponse { control, ..Default::default() });
+        if state.out.as_ref().is_none_or(|out| out.capacity() <= OUTBOX / 2) {
+            return false;
         }
+        let control = Some(wire::session_response::Control::Notice(notice));
+        state.queue(wire::SessionResponse { control, ..Default::default() }) == Queued::Yes
     }
 
     /// Takes no more invocations: those waiting are told to go elsewhere, those in flight go on.
@@ -686,13 +694,14 @@ impl Drop for WaitingCall<'_> {
 struct InFlight<'a> {
     session: &'a Session,
     id: u64,
+    dropped: Option<wire::CancelReason>,
     settled: bool,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.session.cancel(self.id, None);
+            self.session.cancel(self.id, self.dropped);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! `q07_…`), and quotes them. A real supervisor, real plugins, real faults.
 //!
 //! The X statements are about plugins that are processes; the Q statements answer what users of in-process plugins
-//! complained about. Shown here is what `before_tool_call` reaches.
+//! complained about. Shown here is what hooks, tools and events reach; `kinds` goes through every kind of hook.
 
 mod arrange;
 mod ends;
@@ -10,6 +10,7 @@ mod events;
 mod guards;
 mod hangs;
 mod isolation;
+mod kinds;
 mod limits;
 mod look;
 mod messages;

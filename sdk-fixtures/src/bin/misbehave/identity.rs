@@ -7,8 +7,8 @@ use bytes::Bytes;
 use outrigger_fixtures::faults::Phase;
 use outrigger_proto::plugin::v1::session_request::Control as ToHost;
 use outrigger_proto::plugin::v1::session_response::Control as FromHost;
-use outrigger_proto::plugin::v1::{HookRegistration, Register, SessionRequest, StateRegistration};
-use outrigger_proto::types::v1::{Hook, ProtocolRange};
+use outrigger_proto::plugin::v1::{HookRegistration, Register, SessionRequest, StateRegistration, ToolRegistration};
+use outrigger_proto::types::v1::{Hook, ProtocolRange, ToolSpec};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -66,7 +66,7 @@ pub(crate) fn first_message(plugin: &Plugin) -> Option<SessionRequest> {
 
 /// What is registered: the guard, and what a fault that strikes when starting adds to it.
 pub(crate) fn registration(arguments: &Arguments) -> Register {
-    let mut register = plugin::register(&arguments.tools);
+    let mut register = offered(arguments).unwrap_or_else(|| plugin::register(&arguments.tools));
     let Some(fault) = arguments.fault.map(|fault| fault.name) else { return register };
     let starting = arguments.when == Phase::Starting;
     match fault {
@@ -99,6 +99,40 @@ pub(crate) fn registration(arguments: &Arguments) -> Register {
         report!("registers {} items", register.hooks.len() + register.states.len());
     }
     register
+}
+
+/// What the options name in place of the guard: `hooks=19,24` by number, `policy=yes`, `serves=TOOL`. With `only=TOOL`
+/// those around tool calls are for that tool alone.
+fn offered(arguments: &Arguments) -> Option<Register> {
+    let numbers = arguments.options.get("hooks").map(|numbers| numbers.split(',').filter_map(|one| one.parse().ok()));
+    let serves = arguments.options.get("serves");
+    let only = arguments.options.get("only");
+    let policy = arguments.flag("policy");
+    if numbers.is_none() && serves.is_none() && !policy {
+        return None;
+    }
+    let hook = |hook: i32| HookRegistration {
+        handler_id: format!("hook-{hook}"),
+        hook,
+        tool_names: only.iter().filter(|_| hook == Hook::BeforeToolCall as i32).map(|tool| (*tool).clone()).collect(),
+        description: "for tests".to_owned(),
+        ..HookRegistration::default()
+    };
+    let tool = |name: &String| ToolRegistration {
+        spec: Some(ToolSpec {
+            name: name.clone(),
+            description: "For tests.".to_owned(),
+            input_schema_json: Bytes::from_static(br#"{"type":"object"}"#),
+            ..ToolSpec::default()
+        }),
+        ..ToolRegistration::default()
+    };
+    Some(Register {
+        hooks: numbers.into_iter().flatten().map(hook).collect(),
+        tool_policies: policy.then(|| hook(Hook::BeforeToolCall as i32)).into_iter().collect(),
+        tools: serves.map(tool).into_iter().collect(),
+        ..Register::default()
+    })
 }
 
 /// Makes the connections and sessions that only one of is allowed.

@@ -20,8 +20,12 @@ use crate::cli::text::{bytes, count, safe};
 use crate::cli::view::plugin::Plugin;
 use crate::cli::view::supervisor::Supervisor;
 
-/// Processor use is that of so long: the supervisor itself looks once a second, so that less would jump.
+/// Processor use is that of so long: what a process uses jumps from one second to the next.
 const CPU_WINDOW: Duration = Duration::from_secs(10);
+/// How long `--once` waits, beyond its interval, for the supervisor's next look at processes: it looks once a second.
+const NEXT_LOOK: Duration = Duration::from_secs(3);
+/// How often it asks meanwhile.
+const ASK: Duration = Duration::from_millis(100);
 
 const COLUMNS: &[Column] = &[
     Column::new("PLUGIN"),
@@ -50,7 +54,8 @@ struct Document {
 struct Row {
     #[serde(flatten)]
     plugin: Plugin,
-    /// 100 is one processor. `null`: no process, or not looked at long enough.
+    /// 100 is one processor, over the time between two looks of the supervisor. `null`: no process, or not looked at long
+    /// enough.
     cpu_percent: Option<f64>,
 }
 
@@ -82,7 +87,16 @@ async fn once(
     let first = context.within(list(client)).await?;
     rates.look(&first, Instant::now());
     tokio::time::sleep(interval).await;
-    let document = look(context, client, rates).await?;
+    let patience = Instant::now() + NEXT_LOOK;
+    let document = loop {
+        let document = look(context, client, rates).await?;
+        // Between two questions the supervisor may not have looked, which would be no use at all.
+        let waits = |row: &Row| row.cpu_percent.is_none() && row.plugin.resources.is_some();
+        if !document.plugins.iter().any(waits) || Instant::now() >= patience {
+            break document;
+        }
+        tokio::time::sleep(ASK).await;
+    };
     if context.global.json {
         context.document(&document)?;
         return Ok(Exit::Done);
@@ -208,6 +222,8 @@ struct Rates(BTreeMap<String, VecDeque<Look>>);
 
 struct Look {
     at: Instant,
+    /// By the supervisor's clock; `None`: it does not tell, and the time is that of the answer.
+    sampled_at: Option<Duration>,
     /// The process that used it.
     pid: u32,
     cpu_time_ms: u64,
@@ -231,7 +247,15 @@ impl Rates {
             while looks.get(1).is_some_and(|second| now.duration_since(second.at) >= CPU_WINDOW) {
                 looks.pop_front();
             }
-            looks.push_back(Look { at: now, pid, cpu_time_ms });
+            let sampled_at = plugin.resources.as_ref().and_then(|used| used.sampled_at);
+            // The supervisor's clock was set, or it has not looked since.
+            if looks.back().is_some_and(|last| last.sampled_at > sampled_at) {
+                looks.clear();
+            }
+            if sampled_at.is_some() && looks.back().is_some_and(|last| last.sampled_at == sampled_at) {
+                continue;
+            }
+            looks.push_back(Look { at: now, sampled_at, pid, cpu_time_ms });
         }
     }
 
@@ -239,7 +263,11 @@ impl Rates {
     fn percent(&self, plugin: &str) -> Option<f64> {
         let looks = self.0.get(plugin)?;
         let (first, last) = (looks.front()?, looks.back()?);
-        let passed = last.at.duration_since(first.at).as_secs_f64() * 1e3;
+        let passed = match (first.sampled_at, last.sampled_at) {
+            (Some(first), Some(last)) => last.saturating_sub(first),
+            _ => last.at.duration_since(first.at),
+        };
+        let passed = passed.as_secs_f64() * 1e3;
         let used = last.cpu_time_ms.saturating_sub(first.cpu_time_ms);
         (passed > 0.0).then(|| (used as f64 / passed * 1_000.0).round() / 10.0)
     }
@@ -274,6 +302,29 @@ mod tests {
         rates.look(&[plugin(0, second)], begin + second * 32);
         assert_eq!(rates.percent("p"), None, "no process");
         rates.look(&[], begin + second * 33);
+        assert!(rates.0.is_empty());
+    }
+
+    /// Two answers that tell of one look are one; and the time that counts is the one between looks.
+    #[test]
+    fn processor_use_is_that_between_looks_of_the_supervisor() {
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let sampled = |cpu_time: Duration, at: Duration| {
+            let mut plugin = plugin(7, cpu_time);
+            if let Some(used) = &mut plugin.resources {
+                used.sampled_at = Some(second * 1_000 + at);
+            }
+            plugin
+        };
+        let mut rates = Rates::default();
+        rates.look(&[sampled(second, Duration::ZERO)], begin);
+        rates.look(&[sampled(second, Duration::ZERO)], begin + second / 2);
+        assert_eq!(rates.percent("p"), None, "the supervisor has not looked again");
+        rates.look(&[sampled(second * 2, second)], begin + second * 3 / 5);
+        assert_eq!(rates.percent("p"), Some(100.0), "one second in one second, however soon it was asked for");
+        rates.look(&[sampled(second * 2, Duration::ZERO)], begin + second * 4);
+        assert_eq!(rates.percent("p"), None, "its clock was set back");
+        rates.look(&[], begin + second * 5);
         assert!(rates.0.is_empty());
     }
 }

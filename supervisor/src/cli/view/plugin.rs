@@ -85,6 +85,9 @@ pub(crate) struct Resources {
     pub(crate) invocations_in_flight: u32,
     /// Bytes queued for it.
     pub(crate) queued_bytes: u64,
+    /// When the supervisor looked, since the epoch. `None`: it does not tell.
+    #[serde(skip)]
+    pub(crate) sampled_at: Option<std::time::Duration>,
 }
 
 impl From<admin::PluginStatus> for Plugin {
@@ -139,6 +142,10 @@ impl From<admin::ResourceUse> for Resources {
             threads: wire.threads,
             invocations_in_flight: wire.invocations_in_flight,
             queued_bytes: wire.queued_bytes,
+            sampled_at: wire.sampled_at.and_then(|at| {
+                let seconds = u64::try_from(at.seconds).ok()?;
+                Some(std::time::Duration::new(seconds, u32::try_from(at.nanos).ok()?))
+            }),
         }
     }
 }

@@ -61,7 +61,7 @@ impl From<admin::list_grants_response::Entry> for Right {
             (true, false, ..) => Origin::TierDefault,
             (false, _, false, _) => Origin::AboveCeiling,
             (false, _, true, false) => Origin::NotRequested,
-            (false, granted, true, true) if granted || right.tier_default => Origin::Denied,
+            (false, _, true, true) if right.denied => Origin::Denied,
             (false, ..) => Origin::NotGranted,
         };
         Self {
@@ -91,7 +91,8 @@ fn remedy(origin: Origin, scope: &str, given: bool) -> Option<String> {
     let request = format!("\"{scope}\" in `scopes` of its plugin.toml");
     match origin {
         Origin::TierDefault | Origin::Granted | Origin::AboveCeiling => None,
-        Origin::Denied => Some(format!("take \"{scope}\" out of `deny` of its entry in outrigger.toml")),
+        Origin::Denied if given => Some(format!("take \"{scope}\" out of `deny` of its entry in outrigger.toml")),
+        Origin::Denied => Some(format!("take \"{scope}\" out of `deny` of its entry in outrigger.toml, and {grant}")),
         Origin::NotRequested if given => Some(request),
         Origin::NotRequested => Some(format!("{request}, and {grant}")),
         Origin::NotGranted => Some(grant),
@@ -148,6 +149,7 @@ mod tests {
                             tier_allows: scope.is_allowed(tier),
                             requested,
                             effective: rights.effective().contains_key(&scope),
+                            denied,
                         }),
                         ..Default::default()
                     });
@@ -159,13 +161,16 @@ mod tests {
                         Origin::AboveCeiling => "can never have",
                         Origin::NotRequested => "plugin.toml",
                         Origin::Denied => "`deny`",
-                        // Denied too, which says nothing new: it would not have it without the denial either.
-                        Origin::NotGranted if denied => "`deny`",
                         Origin::NotGranted => "`grants`",
                     };
                     assert!(said.contains(expected), "{tier} {scope} {bits:03b}: {:?}, {said}", right.origin);
                     let can_be_had = !right.effective && right.origin != Origin::AboveCeiling;
                     assert_eq!(right.remedy.is_some(), can_be_had, "{tier} {scope} {bits:03b}");
+                    if denied && requested && scope.is_allowed(tier) {
+                        assert_eq!(right.origin, Origin::Denied, "{tier} {scope} {bits:03b}");
+                        let remedy = right.remedy.unwrap_or_default();
+                        assert_eq!(remedy.contains("`grants`"), !scope.is_default(tier), "{remedy}");
+                    }
                 }
             }
         }

@@ -12,7 +12,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::Call;
-use crate::domain::hook::Access;
+use crate::domain::hook::{Access, Hook};
 use crate::domain::{json, text};
 use crate::service::breaker::Pass;
 use crate::service::invocation::scan;
@@ -80,7 +80,10 @@ impl Call {
                 Err(why) => return absent(why),
             };
             let invocation = self.invocation(&session, index, &visible, after, recheck);
-            match session.invoke(Ask::new(index, started, deadline, invocation).of_run(self.run.clone())).await {
+            let ask = Ask::new(index, started, deadline, invocation).of_run(self.run.clone());
+            // Nobody waits for these; what ends one early is a newer one.
+            let ask = if self.hook == Hook::CronReconciled { ask.superseded_if_dropped() } else { ask };
+            match session.invoke(ask).await {
                 Err(InvokeError::NotServing) => {
                     // Nothing was sent. Another generation may serve by now.
                     let Some(current) =

@@ -11,6 +11,7 @@
 //! while a plugin is asked.
 
 mod ask;
+mod bounds;
 mod observe;
 mod round;
 
@@ -183,12 +184,13 @@ impl Dispatcher {
         outcome
     }
 
-    async fn observe(&self, call: Call, snapshot: Arc<Snapshot>) -> Outcome {
+    async fn observe(&self, mut call: Call, snapshot: Arc<Snapshot>) -> Outcome {
+        let superseded = self.observers.bounds.bound(&mut call).await;
         let mut outcome = Outcome::new(Verdict::GoOn, snapshot.epoch);
         if call.asked.wait_for_observers {
-            outcome.handlers = observe::all(&call, &snapshot, self.bus.last_seq()).await;
+            outcome.handlers = observe::all(&call, &snapshot, self.bus.last_seq(), superseded.as_ref()).await;
         } else {
-            self.observers.start(call, snapshot, self.bus.last_seq());
+            self.observers.start(call, snapshot, self.bus.last_seq(), superseded);
         }
         outcome
     }

@@ -156,6 +156,7 @@ pub(crate) async fn emit(launch: &LaunchState, request: EmitEventRequest) -> Res
         schema_version: 0,
         terminal: false,
         runtime_id: run.runtime_id.to_string(),
+        trace: None,
     };
     let seq = launch.bus.publish(&run.runtime_id, &run.id, &session, &event);
     if run.end().is_none() {

@@ -48,8 +48,12 @@ impl Event {
     ) -> Self {
         let class = Class::of(&event.stream);
         let meta = (class == Class::Meta).then(|| {
-            let shown =
+            let mut shown =
                 types::AgentEvent { data_json: classes::shown(&event.stream, &event.data_json), ..event.clone() };
+            // What a vendor writes there is bound to no form.
+            if let Some(trace) = &mut shown.trace {
+                trace.tracestate.clear();
+            }
             shown.encode_to_vec().into()
         });
         Self {

@@ -81,6 +81,7 @@ impl Intake {
         event.session_id.clone_from(&session.id);
         event.agent_id.clone_from(&session.agent_id);
         event.runtime_id = self.runtime.id.to_string();
+        event.trace = self.runtime.trace(event.trace.take());
         if event.time.is_none() {
             event.time = Some(crate::service::wire::timestamp(std::time::SystemTime::now()));
         }

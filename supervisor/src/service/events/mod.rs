@@ -21,7 +21,7 @@ mod subscriber;
 mod tests;
 mod watch;
 
-pub(crate) use bus::Bus;
+pub(crate) use bus::{Bus, Wanted};
 pub(crate) use classes::Class;
 pub(crate) use emit::emit;
 pub(crate) use filter::Subscription;

@@ -1,6 +1,6 @@
 //! Tools: served to runtimes, described, or both.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +75,7 @@ impl Intake {
         &mut self,
         item: &wire::ToolRegistration,
         spec: &PluginSpec,
+        reserved: &BTreeSet<String>,
     ) -> Result<Option<Duration>, Refusal> {
         let name = match (&item.spec, &item.metadata) {
             (Some(tool), _) => check_served_name(&tool.name)?,
@@ -91,6 +92,10 @@ impl Intake {
             });
         }
         check_claim(name, spec)?;
+        if item.spec.is_some() && reserved.contains(name) {
+            let why = format!("an agent runtime has a tool `{name}` of its own");
+            return Err(Refusal::new(wire::VerdictReason::Reserved, why));
+        }
         if self.names.contains(name) {
             let why = "an earlier tool of this registration has the id";
             return Err(Refusal::new(wire::VerdictReason::Taken, why));

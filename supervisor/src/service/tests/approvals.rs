@@ -308,3 +308,74 @@ async fn a_later_block_beats_the_question_and_a_later_change_does_not_count() {
     })
     .await;
 }
+
+/// Architecture §7: quarantine cancels what the plugin asked; the runtime is told to take the question away.
+#[tokio::test(start_paused = true)]
+async fn the_quarantine_of_its_plugin_cancels_it() {
+    within(async {
+        let (mut bench, approval) = pending().await;
+        let mut withdrawn = bench.dispatcher.approvals.withdrawn();
+        // A crash alone, and a stop, leave the question as it is.
+        for state in [types::PluginState::Waiting, types::PluginState::Stopped] {
+            bench.contribute(&able("gate"), 0, None);
+            bench.views["gate"].update(|status| status.state = state);
+            settle().await;
+            assert!(withdrawn.try_recv().is_err(), "{state:?}");
+        }
+        bench.views["gate"].update(|status| status.state = types::PluginState::Quarantined);
+        settle().await;
+        let (runtime, told) = withdrawn.try_recv().expect("it is told");
+        let subject = Some(wire::withdrawn::Subject::ApprovalId(approval.approval_id.clone()));
+        assert_eq!(
+            (&*runtime, told.subject, told.reason.as_str()),
+            (RUNTIME, subject, "the plugin that asked is quarantined")
+        );
+        let late = resolve(&bench, RUNTIME, &approval.approval_id, ApprovalOutcome::AllowedOnce).expect("it is known");
+        assert_eq!((late.outcome(), late.decision), (ApprovalOutcome::Cancelled, None), "nothing may run");
+        // Back from quarantine, the plugin hears how it ended.
+        bench.sit(&able("gate"), 0, 2, &policy("limits"), asking(asks("", request())));
+        bench.views["gate"].update(|status| status.state = types::PluginState::Ready);
+        assert_eq!(
+            heard(&bench).await.iter().map(|it| news(it).outcome()).collect::<Vec<_>>(),
+            [ApprovalOutcome::Cancelled]
+        );
+    })
+    .await;
+}
+
+/// What ends without the runtime is told to the runtime that has the question, and to no other.
+#[tokio::test(start_paused = true)]
+async fn a_runtime_is_told_of_what_ends_without_it() {
+    within(async {
+        use crate::service::testing::{World, hook as item, register};
+        let world = World::with(vec![crate::service::testing::spec("p")]).await;
+        let launch = world.launched().await;
+        let served = launch.registered(register(vec![item("h", &[])])).await;
+        let _called = served.serve(&launch.tree, |_| Some(asks("", request())));
+        world.until_state("p", types::PluginState::Ready).await;
+        let mut stream = super::news::attach(&world, 1, &[], &[]).await;
+        let first = world.call("exec", "{}").await.approval.expect("it asks");
+        let second = world.call("exec", "{}").await.approval.expect("it asks");
+        // One is ended by the runtime itself, which needs no telling.
+        let request = wire::ResolveApprovalRequest {
+            approval_id: first.approval_id,
+            outcome: ApprovalOutcome::Denied as i32,
+            ..Default::default()
+        };
+        world.runtime().await.resolve_approval(request).await.expect("it is open");
+        let withdrawn = loop {
+            let message = stream.message().await.expect("it goes on").expect("it goes on");
+            let kinds = message.directives.into_iter().filter_map(|directive| directive.kind);
+            let found = kinds.filter_map(|kind| match kind {
+                wire::directive::Kind::Withdrawn(withdrawn) => Some(withdrawn),
+                _ => None,
+            });
+            if let Some(withdrawn) = found.last() {
+                break withdrawn;
+            }
+        };
+        assert_eq!(withdrawn.subject, Some(wire::withdrawn::Subject::ApprovalId(second.approval_id)));
+        assert_eq!(withdrawn.reason, "nobody answered in time");
+    })
+    .await;
+}

@@ -747,12 +747,36 @@ async fn the_runtime_is_told_which_streams_are_wanted() {
                 _ => None,
             });
             if let Some(found) = found {
-                return (found.all_streams, found.event_streams);
+                return found;
             }
         };
-        assert_eq!(contributions(&mut attached).await, (false, Vec::new()));
-        let _reader = Reader::open(launch, subscriptions(&["usage", "lifecycle"]), credits(0)).await;
-        assert_eq!(contributions(&mut attached).await, (false, vec!["lifecycle".to_owned(), "usage".to_owned()]));
+        let first = contributions(&mut attached).await;
+        assert_eq!((first.all_streams, first.event_streams), (false, Vec::new()));
+        let reader = Reader::open(launch, subscriptions(&["usage", "lifecycle"]), credits(0)).await;
+        let second = contributions(&mut attached).await;
+        let streams = vec!["lifecycle".to_owned(), "usage".to_owned()];
+        assert_eq!((second.all_streams, second.event_streams), (false, streams.clone()));
+        assert!(second.contribution_epoch > first.contribution_epoch, "the epoch rises with every change");
+        assert_eq!(second.catalogue_epoch, first.catalogue_epoch, "no answer of a List call changed");
+        // Somebody who watches wants all, and wants them no more.
+        let watch = admin::WatchEventsRequest::default();
+        let watching = world.admin().await.watch_events(watch).await.expect("it may");
+        let all = contributions(&mut attached).await;
+        assert!(all.all_streams && all.contribution_epoch > second.contribution_epoch, "{all:?}");
+        drop(watching);
+        let again = contributions(&mut attached).await;
+        assert_eq!((again.all_streams, again.event_streams), (false, streams));
+        assert!(again.contribution_epoch > all.contribution_epoch);
+        // A plugin that is stopped wants nothing.
+        let stop = admin::StopPluginRequest { plugin_id: "p".to_owned(), ..Default::default() };
+        let mut operator = world.admin().await;
+        let stopping = tokio::spawn(async move { operator.stop_plugin(stop).await });
+        let none = contributions(&mut attached).await;
+        assert_eq!((none.all_streams, none.event_streams), (false, Vec::new()));
+        assert!(none.contribution_epoch > again.contribution_epoch);
+        assert_eq!(world.dispatcher().epoch(), none.contribution_epoch, "replies repeat it");
+        drop(reader);
+        stopping.abort();
     })
     .await;
 }
@@ -814,6 +838,145 @@ async fn a_number_that_was_not_sent_ends_the_session() {
         reader.acknowledge(2).await;
         let status = reader.talk.end().await.expect_err("it is a violation");
         assert_eq!(reason(&status), ErrorReason::ProtocolViolation.as_str_name().trim_start_matches("ERROR_REASON_"));
+    })
+    .await;
+}
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// Trace context goes from the runtime to plugins with hooks, tools and events: only where the operator wants it.
+#[tokio::test(start_paused = true)]
+async fn traces_go_on_only_where_the_operator_wants_it() {
+    within(async {
+        use crate::domain::spec::{Claim, Entry};
+        for wanted in [false, true] {
+            let mut spec = plugin("p", &[READER, &[Scope::ToolsServe, Scope::HooksTools]].concat());
+            spec.claims.names = [Claim::Tool("count".to_owned())].into();
+            let settings =
+                crate::domain::settings::Settings { trace_context: wanted, ..crate::service::testing::settings() };
+            let world = World::new(settings, vec![Entry::Sound(Box::new(spec))]).await;
+            let launch = world.launched().await;
+            let _directives = attach(&world, attach_request()).await;
+            let tool = types::ToolSpec {
+                name: "count".to_owned(),
+                description: "Counts.".to_owned(),
+                input_schema_json: r#"{"type":"object"}"#.into(),
+                ..Default::default()
+            };
+            let register = wire::Register {
+                hooks: vec![wire::HookRegistration {
+                    handler_id: "h".to_owned(),
+                    hook: types::Hook::SessionStart as i32,
+                    ..Default::default()
+                }],
+                tools: vec![wire::ToolRegistration { spec: Some(tool), ..Default::default() }],
+                ..subscriptions(&[])
+            };
+            let mut reader = Reader::open(launch, register, credits(0)).await;
+            let trace = |state: &str| types::TraceContext { traceparent: TRACE.into(), tracestate: state.into() };
+            let expected = |state: &str| wanted.then(|| trace(state));
+            let mut client = world.runtime().await;
+
+            let invocation = runtime::HookInvocation {
+                hook: types::Hook::SessionStart as i32,
+                event_json: "{}".into(),
+                trace: Some(trace("v=1")),
+                ..Default::default()
+            };
+            let request = runtime::InvokeHookRequest { invocation: Some(invocation) };
+            client.invoke_hook(request).await.expect("it is taken");
+            assert_eq!(reader.talk.call().await.trace, expected("v=1"));
+
+            let request = runtime::InvokeToolRequest {
+                tool_name: "count".to_owned(),
+                tool_call_id: "1".to_owned(),
+                trace: Some(trace("v=1")),
+                ..Default::default()
+            };
+            let _messages = client.invoke_tool(request).await.expect("nobody guards it");
+            assert_eq!(reader.talk.call().await.trace, expected("v=1"));
+
+            // What a vendor writes is not among what everybody may read of a meta stream.
+            let traced = types::AgentEvent { trace: Some(trace("v=1")), ..event("r", 1, "usage", "{}") };
+            let broken = types::TraceContext { traceparent: "nonsense".to_owned(), ..trace("v=1") };
+            let wrong = types::AgentEvent { trace: Some(broken), ..event("r", 2, "usage", "{}") };
+            publish(&world, vec![traced, wrong]).await.expect("it is taken in");
+            let events = reader.events(2).await;
+            let traces: Vec<_> = events.into_iter().map(|event| event.event.expect("each has one").trace).collect();
+            assert_eq!(traces, [expected(""), None]);
+        }
+    })
+    .await;
+}
+
+/// Architecture §14: so many idempotency keys of one plugin are remembered; further keyed calls are refused, and what has
+/// no key, or a known one, goes on. With the run the keys go.
+#[tokio::test(start_paused = true)]
+async fn keyed_emissions_have_a_bound_of_ten_thousand() {
+    within(async {
+        const MOST: usize = 10_000;
+        let (world, mut reader, _directives) = reading(plugin("p", READER), 0).await;
+        publish(&world, vec![event("r", 1, "usage", "{}"), event("s", 1, "usage", "{}")]).await.expect("taken in");
+        let handles: Vec<String> = reader.events(2).await.into_iter().map(|event| event.run_handle).collect();
+        let keyed = |run: usize, key: &str| wire::EmitEventRequest {
+            idempotency_key: key.to_owned(),
+            ..emission(&handles[run], "p", "{}")
+        };
+        // All but one are there: spread over two runs, as the bound is the plugin's.
+        let runs = &world.service.runtime_api.runs;
+        let id = "p".parse().expect("an id");
+        for number in 0..MOST - 1 {
+            let run = runs.find("default", ["r", "s"][number % 2]).expect("it lives");
+            runs.remember(&run, &id, number as u128, 0, 1);
+        }
+        let last = emit(&reader.talk, keyed(0, "last")).await.expect("the bound is not reached");
+        assert_eq!(emit(&reader.talk, keyed(0, "over")).await, Err(RefusalReason::IdempotencyFull));
+        assert_eq!(emit(&reader.talk, keyed(1, "over")).await, Err(RefusalReason::IdempotencyFull), "in any run");
+        assert_eq!(emit(&reader.talk, keyed(0, "last")).await, Ok(last), "a known one is answered again");
+        assert!(emit(&reader.talk, keyed(0, "")).await.is_ok(), "without a key");
+        end_run(&world, "s", runtime::RunEnd::Lost).await.expect("it ends");
+        assert!(emit(&reader.talk, keyed(0, "over")).await.is_ok(), "its keys went with the run");
+    })
+    .await;
+}
+
+/// Q28: events have a versioned schema, a sequence per run and a gap marker.
+#[tokio::test(start_paused = true)]
+async fn q28_events_have_a_version_a_sequence_for_each_run_and_a_gap_marker() {
+    within(async {
+        let (world, mut reader, _directives) = reading(plugin("p", READER), 8).await;
+        let versioned = |run: &str, seq, version| types::AgentEvent {
+            schema_version: version,
+            ..event(run, seq, "lifecycle", r#"{"phase":"model"}"#)
+        };
+        let first = vec![versioned("r", 1, 3), versioned("s", 1, 0), versioned("r", 2, 4), versioned("s", 2, 1)];
+        publish(&world, first).await.expect("it is taken in");
+        let read = reader.events(4).await;
+        let told: Vec<_> = read
+            .iter()
+            .map(|delivery| {
+                let event = delivery.event.as_ref().expect("each has one");
+                (delivery.seq, event.run_id.as_str(), event.seq, event.schema_version)
+            })
+            .collect();
+        // One sequence over all, which rises, and one of each run; the version is its owner's, as it came.
+        assert_eq!(told, [(1, "r", 1, 3), (2, "s", 1, 0), (3, "r", 2, 4), (4, "s", 2, 1)]);
+        // What it does not read in time is marked, to the number: the oldest of those that wait give way.
+        let many: Vec<_> = (3..=1050).map(|seq| versioned("r", seq, 4)).collect();
+        for part in many.chunks(500) {
+            publish(&world, part.to_vec()).await.expect("nobody waits for it");
+        }
+        let in_hand = reader.numbers(4).await;
+        assert_eq!(in_hand, [5, 6, 7, 8]);
+        reader.acknowledge(8).await;
+        let message = reader.stream.message().await.expect("it goes on").expect("it goes on");
+        let gap = message.gap.expect("it missed some");
+        assert_eq!(gap.reason(), wire::GapReason::SlowSubscriber);
+        assert_eq!(gap.from_seq, 9, "{gap:?}");
+        assert_eq!(gap.count, gap.to_seq - gap.from_seq + 1, "every number in between was for it");
+        let next = &message.events[0];
+        let position = next.event.as_ref().map(|event| event.seq);
+        assert_eq!((next.seq, position), (gap.to_seq + 1, Some(gap.to_seq - 1)), "{next:?}");
     })
     .await;
 }

@@ -64,6 +64,7 @@ impl Bench {
             reason: wire::LaunchReason::Start,
             logs: Arc::new(LogRing::new()),
             runs: Runs::new(Arc::clone(&bus), tasks.clone()),
+            registry: crate::service::registry::Registry::new(),
             bus,
             token: TOKEN.to_owned(),
             session_secret: "secret".to_owned(),

@@ -205,3 +205,77 @@ async fn a_flood_of_streams_given_up_leaves_nothing() {
     })
     .await;
 }
+
+/// A redactor that cannot be shown a message as long as this: the call says so, it is counted, and the log has it. The
+/// message that fits is redacted all the same.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_long_for_a_redactor_is_counted_and_shown() {
+    within(async {
+        use std::collections::{BTreeMap, BTreeSet};
+
+        use outrigger_proto::plugin::v1::invocation_result::Outcome;
+
+        use crate::domain::hook::Hook;
+        use crate::domain::rights::{Grant, Rights, Scope, Tier};
+        use crate::domain::spec::PluginSpec;
+        let scopes = BTreeSet::from([Scope::HooksMessages]);
+        let grants = BTreeMap::from([(Scope::HooksMessages, Grant::default())]);
+        let rights = Rights::new(Tier::Community, scopes, &grants, BTreeSet::new());
+        let spec = PluginSpec { rights, guards: Vec::new(), ..crate::service::testing::spec("p") };
+        let world = World::with(vec![spec]).await;
+        let launch = world.launched().await;
+        let (channel, _) = launch.dial().await;
+        let mut talk = Talk::open(channel).await.expect("a Session can be opened");
+        let hello = wire::Hello {
+            token: launch.plan.token.clone(),
+            protocol: Some(types::ProtocolRange { min: 1, max: 1 }),
+            max_receive_bytes: 65_536,
+            ..Default::default()
+        };
+        talk.hello_with(hello).await.expect("it is welcome");
+        let register = wire::Register {
+            hooks: vec![wire::HookRegistration {
+                handler_id: "redact".to_owned(),
+                hook: types::Hook::ToolResultPersist as i32,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        talk.register(register).await.expect("it may register");
+        let called = talk.serve(&launch.tree, |_| {
+            let replacement =
+                types::message_rewrite::Replacement::MessageJson(Bytes::from_static(br#"{"content":"-"}"#));
+            let rewrite = types::MessageRewrite { replacement: Some(replacement), ..Default::default() };
+            Some(Outcome::Hook(types::HookResult { result: Some(types::hook_result::Result::Message(rewrite)) }))
+        });
+        world.until_state("p", types::PluginState::Ready).await;
+        let protocol = Some(types::ProtocolRange { min: 1, max: 1 });
+        let attach = runtime_wire::AttachRequest { incarnation: 1, protocol, ..Default::default() };
+        let _directives = world.runtime().await.attach(attach).await.expect("it may attach").into_inner();
+        let persist = async |length: usize| {
+            let event = serde_json::json!({ "message": { "content": "x".repeat(length) } });
+            let invocation = runtime_wire::HookInvocation {
+                hook: types::Hook::ToolResultPersist as i32,
+                event_json: event.to_string().into(),
+                report_handlers: true,
+                ..Default::default()
+            };
+            let request = runtime_wire::InvokeHookRequest { invocation: Some(invocation) };
+            let answer = world.runtime().await.invoke_hook(request).await.expect("it is carried out");
+            answer.into_inner().outcome.expect("an outcome")
+        };
+        let short = persist(10_000).await;
+        assert!(short.result.is_some(), "{short:?}");
+        let long = persist(200 * 1024).await;
+        assert_eq!(long.result, None);
+        let report = &long.handlers[0];
+        assert_eq!((report.plugin_id.as_str(), report.outcome()), ("p", types::HandlerOutcome::Error), "{report:?}");
+        assert!(report.message.contains("it can receive 65536"), "{report:?}");
+        let counts = world.plugin("p").view.handler(Hook::ToolResultPersist, false, "redact").snapshot();
+        assert_eq!(counts.outcomes.get(&(types::HandlerOutcome::Error as i32)), Some(&1));
+        let lines = world.plugin("p").view.logs.read(0, 100).lines;
+        assert!(lines.iter().any(|line| line.text.contains("cannot be asked: the call has")), "{lines:?}");
+        assert_eq!(called.calls().len(), 1, "the long one never reached it");
+    })
+    .await;
+}

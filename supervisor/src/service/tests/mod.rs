@@ -13,6 +13,7 @@ mod dispatch;
 mod events;
 mod launch;
 mod limits;
+mod news;
 mod observers;
 mod open_calls;
 mod privacy;

@@ -149,3 +149,95 @@ async fn a_hanging_observer_delays_no_guard() {
     })
     .await;
 }
+
+/// host-hooks §1.12: a state of the scheduler that a newer one has superseded is cancelled where it runs, and not
+/// dispatched where it waits.
+#[tokio::test(start_paused = true)]
+async fn a_newer_state_of_the_scheduler_takes_the_place_of_the_older() {
+    within(async {
+        let row = Hook::CronReconciled.row();
+        let (spec, register) = wide(row.hook);
+        let mut bench = Bench::new();
+        bench.sit(&spec, 0, 1, &register, hangs());
+        bench.call(told(row)).await;
+        settle().await;
+        assert_eq!((bench.asked().len(), bench.cancelled().len()), (1, 0));
+        // Another runtime's scheduler is none of its business.
+        let mut other = told(row);
+        other.runtime_id = "other".into();
+        bench.call(other).await;
+        settle().await;
+        assert_eq!((bench.asked().len(), bench.cancelled().len()), (1, 0));
+        bench.call(told(row)).await;
+        settle().await;
+        assert_eq!((bench.asked().len(), bench.cancelled().len()), (1, 1), "the older is cancelled");
+        // Places are taken, so that these wait: only the last is left when there is room.
+        let busy = Hook::LlmOutput.row();
+        bench.sit(&able("busy"), 1, 1, &one(handler(busy.hook, "h")), hangs());
+        for _ in 0..RUNNING {
+            bench.call(told(busy)).await;
+        }
+        settle().await;
+        bench.asked();
+        let skipped = count(&bench, "p", row.hook, Fared::Skipped);
+        for _ in 0..5 {
+            bench.call(told(row)).await;
+        }
+        tokio::time::sleep(busy.timeout).await;
+        settle().await;
+        let asked: Vec<_> = bench.asked().into_iter().filter(|question| question.plugin == "p").collect();
+        assert_eq!(asked.len(), 1, "stale ones are not dispatched");
+        assert!(count(&bench, "p", row.hook, Fared::Skipped) >= skipped + 4);
+        // The runtime closes.
+        bench.cancelled();
+        bench.call(told(Hook::GatewayStop.row())).await;
+        settle().await;
+        assert!(bench.cancelled().contains(&"p".to_owned()));
+        // Who waits for the observers hears of it.
+        let mut waits = told(row);
+        waits.asked.wait_for_observers = true;
+        let (first, second) = tokio::join!(bench.call(waits), async {
+            settle().await;
+            bench.call(told(row)).await
+        });
+        assert_eq!(first.handlers.iter().map(types::HandlerReport::outcome).collect::<Vec<_>>(), [Fared::Skipped]);
+        assert_eq!(second.verdict, Verdict::GoOn);
+    })
+    .await;
+}
+
+/// host-hooks §1.9: while the runtime shuts down all ends of sessions together have 2 s.
+#[tokio::test(start_paused = true)]
+async fn ends_of_sessions_share_two_seconds_while_the_runtime_shuts_down() {
+    within(async {
+        let row = Hook::SessionEnd.row();
+        let end = |reason: &str| {
+            let mut call = super::bench::with_event(row, &format!(r#"{{"messageCount":1,"reason":"{reason}"}}"#));
+            call.asked.wait_for_observers = true;
+            call
+        };
+        let mut bench = Bench::new();
+        bench.sit(&able("p"), 0, 1, &one(handler(row.hook, "h")), hangs());
+        let started = Instant::now();
+        bench.call(end("idle")).await;
+        assert_eq!(started.elapsed(), row.timeout, "an ordinary one has its own time");
+        let started = Instant::now();
+        let pause = async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            bench.call(end("shutdown")).await
+        };
+        let (first, second) = tokio::join!(bench.call(end("shutdown")), pause);
+        assert_eq!(started.elapsed(), Duration::from_secs(2), "both, though the second began late");
+        for outcome in [first, second] {
+            assert_eq!(outcome.handlers[0].outcome(), Fared::Timeout);
+        }
+        let late = bench.call(end("shutdown")).await;
+        assert_eq!(late.handlers[0].outcome(), Fared::Skipped, "the time is up, which is not held against it");
+        // The next shutdown has its own.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let started = Instant::now();
+        bench.call(end("shutdown")).await;
+        assert_eq!(started.elapsed(), Duration::from_secs(2));
+    })
+    .await;
+}

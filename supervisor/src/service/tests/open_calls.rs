@@ -129,9 +129,8 @@ async fn a_call_whose_run_ends_is_cancelled_for_that_reason() {
         let id = talk.call().await.invocation_id;
         world.service.runtime_api.runs.end("default", "r", wire::RunEnd::Cancelled);
         let cancel = loop {
-            match talk.next().await.expect("the session goes on").expect("the session goes on") {
-                Heard::Cancel(cancel) => break cancel,
-                _ => {}
+            if let Heard::Cancel(cancel) = talk.next().await.expect("the session goes on").expect("it goes on") {
+                break cancel;
             }
         };
         assert_eq!((cancel.invocation_id, cancel.reason()), (id, plugin::CancelReason::RunEnded));

@@ -222,3 +222,63 @@ async fn the_old_one_may_crash_while_the_new_one_starts() {
     })
     .await;
 }
+
+/// What the operator grants changed: the next generation is decided anew and told, and the old one goes on as it was.
+#[tokio::test(start_paused = true)]
+async fn grants_that_changed_count_from_the_swap_on() {
+    within(async {
+        use std::collections::{BTreeMap, BTreeSet};
+
+        use crate::domain::rights::{Grant, Rights, Scope, Tier};
+        let granted = |grants: &[Scope], denied: &[Scope]| {
+            let requested = BTreeSet::from([Scope::HooksTools, Scope::HooksMessages]);
+            let grants: BTreeMap<Scope, Grant> = grants.iter().map(|scope| (*scope, Grant::default())).collect();
+            let rights = Rights::new(Tier::Community, requested, &grants, denied.iter().copied().collect());
+            PluginSpec { rights, ..spec("p") }
+        };
+        let offered = || {
+            let sending = wire::HookRegistration {
+                handler_id: "m".to_owned(),
+                hook: outrigger_proto::types::v1::Hook::MessageSending as i32,
+                ..Default::default()
+            };
+            register(vec![hook("h", &[]), sending])
+        };
+        let verdicts =
+            |registered: &wire::Registered| registered.verdicts.iter().map(wire::Verdict::reason).collect::<Vec<_>>();
+        let scopes =
+            |welcome: &wire::Welcome| welcome.grants.iter().map(|grant| grant.scope.clone()).collect::<Vec<_>>();
+        use wire::VerdictReason::{Accepted, NotGranted};
+        let (world, old) = world(granted(&[], &[]), settings()).await;
+        let (mut talk, welcome) = old.welcomed().await;
+        assert_eq!(scopes(&welcome), ["hooks.tools"]);
+        let registered = talk.register(offered()).await.expect("none must be accepted");
+        assert_eq!(verdicts(&registered), [Accepted, NotGranted]);
+        let _old = talk.serve(&old.tree, |_| Some(block("old")));
+        world.until_state("p", State::Ready).await;
+        let epoch = world.dispatcher().epoch();
+
+        // Granted more: the item that was refused is accepted. Then everything is taken away: its guard is lifted, too.
+        let steps = [
+            (granted(&[Scope::HooksMessages], &[]), vec!["hooks.messages", "hooks.tools"], [Accepted, Accepted]),
+            (granted(&[], &[Scope::HooksTools]), vec![], [NotGranted, NotGranted]),
+        ];
+        for (index, (next_spec, expected, verdicts_of)) in steps.into_iter().enumerate() {
+            world.plugin("p").request(changed(next_spec)).await.expect("it is not refused");
+            let new = world.launched().await;
+            let (mut next, welcome) = new.welcomed().await;
+            let mut got = scopes(&welcome);
+            got.sort();
+            assert_eq!(got, expected);
+            assert_eq!(world.call("exec", "{}").await.reason, if index == 0 { "p: old" } else { "p: new" });
+            let registered = next.register(offered()).await.expect("none must be accepted");
+            assert_eq!(verdicts(&registered), verdicts_of);
+            let _next = next.serve(&new.tree, |call| Some(if call.canary { allow() } else { block("new") }));
+            world.until("p", |status| status.generation == Generation(index as u64 + 2)).await;
+            settle().await;
+        }
+        assert_eq!(world.call("exec", "{}").await.verdict, Verdict::GoOn, "a revoked right lifts the guard");
+        assert!(world.dispatcher().epoch() > epoch + 1, "runtimes were told of each");
+    })
+    .await;
+}

@@ -432,3 +432,54 @@ fn a_tool_has_its_verdict() {
     second.claims.taken.insert(Claim::Tool("count".to_owned()), "first".parse().expect("an id"));
     assert_eq!(of(&second), [Reason::Taken, Reason::Accepted, Reason::Taken]);
 }
+
+/// There is no way to upload a file yet, so an answer with one is invalid, and says what is not possible.
+#[tokio::test(start_paused = true)]
+async fn a_file_in_an_answer_is_refused_and_named() {
+    within(async {
+        let (world, _launch, mut talk, _attached) = served(false).await;
+        let mut runtime = world.runtime().await;
+        let call = tokio::spawn(async move { collect(runtime.invoke_tool(request(r#"{"n":1}"#)).await).await });
+        let asked = talk.call().await;
+        for path in ["", "/etc/passwd"] {
+            // Whatever it says of the file: nothing of it is opened.
+            let file = types::tool_content::File {
+                upload_id: "u".to_owned(),
+                staged_path: path.to_owned(),
+                ..Default::default()
+            };
+            let part = Some(types::tool_content::Part::File(file));
+            let answer = types::ToolResult { content: vec![types::ToolContent { part }], ..Default::default() };
+            if path.is_empty() {
+                talk.answer(asked.invocation_id, Outcome::Tool(answer)).await;
+            } else {
+                let mut runtime = world.runtime().await;
+                let again =
+                    tokio::spawn(async move { collect(runtime.invoke_tool(request(r#"{"n":1}"#)).await).await });
+                let asked = talk.call().await;
+                talk.answer(asked.invocation_id, Outcome::Tool(answer)).await;
+                let (events, end) = again.await.expect("it ends");
+                assert_eq!(
+                    (events.len(), reason(&end.expect_err("it is no answer"))),
+                    (0, is(Code::Unavailable, "PLUGIN_FAILED"))
+                );
+            }
+            match talk.next().await {
+                Ok(Some(Heard::Control(plugin::session_response::Control::Notice(notice)))) => {
+                    assert_eq!(notice.kind(), plugin::NoticeKind::ResultInvalid);
+                    assert!(
+                        notice.message.contains("is a file, and this supervisor takes no uploads yet"),
+                        "{notice:?}"
+                    );
+                }
+                other => unreachable!("a notice was due: {other:?}"),
+            }
+        }
+        let (events, end) = call.await.expect("it ends");
+        assert_eq!(
+            (events.len(), reason(&end.expect_err("it is no answer"))),
+            (0, is(Code::Unavailable, "PLUGIN_FAILED"))
+        );
+    })
+    .await;
+}

@@ -44,8 +44,9 @@ fn check_part(content: &types::ToolContent) -> Result<(), String> {
         Some(Part::Text(_)) => Ok(()),
         Some(Part::ValueJson(value)) => check_value(value),
         Some(Part::Image(image)) => check_image(image),
-        // No upload can be made here, so there is none of this id.
-        Some(Part::File(_)) => Err("names an upload that does not exist".to_owned()),
+        Some(Part::File(_)) => {
+            Err("is a file, and this supervisor takes no uploads yet: send text, JSON or a picture".to_owned())
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl Tools {
                 tool_call_id: request.tool_call_id,
                 context_json: checked.context,
             },
-            trace: request.trace,
+            trace: runtime.trace(request.trace),
             decision,
             dispatcher: Arc::clone(&self.dispatcher),
             registry: Arc::clone(&self.registry),

@@ -398,7 +398,9 @@ impl a::admin_service_server::AdminService for Admin {
             let [tier_default, granted, tier_allows, requested, effective] = flags;
             let names = names.iter().map(|name| (*name).to_owned()).collect();
             let grant = Some(t::ScopeGrant { scope: scope.into(), quotas, names });
-            let right = a::Right { grant, tier_default, granted, tier_allows, requested, effective };
+            // The tier has `inject`, so that only a denial takes it away.
+            let denied = scope == "inject";
+            let right = a::Right { grant, tier_default, granted, tier_allows, requested, effective, denied };
             a::list_grants_response::Entry {
                 plugin_id: plugin_id.to_owned(),
                 tier: t::Tier::Community as i32,
