@@ -58,20 +58,22 @@ pub(crate) struct Setting<'a> {
 /// Rows that are measured together.
 pub(crate) struct Group {
     pub(crate) name: &'static str,
+    /// Has rows against go-plugin.
+    pub(crate) go: bool,
     pub(crate) measure: fn(&Setting<'_>, &mut Samples) -> Result<()>,
     pub(crate) rows: fn(&Samples) -> Vec<Row>,
 }
 
 /// All groups.
 pub(crate) const GROUPS: [Group; 8] = [
-    Group { name: "calls", measure: calls::measure, rows: calls::rows },
-    Group { name: "beside", measure: beside::measure, rows: beside::rows },
-    Group { name: "large", measure: large::measure, rows: large::rows },
-    Group { name: "spread", measure: spread::measure, rows: spread::rows },
-    Group { name: "loud", measure: loud::measure, rows: loud::rows },
-    Group { name: "publisher", measure: publisher::measure, rows: publisher::rows },
-    Group { name: "lives", measure: lives::measure, rows: lives::rows },
-    Group { name: "memory", measure: memory::measure, rows: memory::rows },
+    Group { name: "calls", go: true, measure: calls::measure, rows: calls::rows },
+    Group { name: "beside", go: false, measure: beside::measure, rows: beside::rows },
+    Group { name: "large", go: false, measure: large::measure, rows: large::rows },
+    Group { name: "spread", go: false, measure: spread::measure, rows: spread::rows },
+    Group { name: "loud", go: false, measure: loud::measure, rows: loud::rows },
+    Group { name: "publisher", go: false, measure: publisher::measure, rows: publisher::rows },
+    Group { name: "lives", go: true, measure: lives::measure, rows: lives::rows },
+    Group { name: "memory", go: false, measure: memory::measure, rows: memory::rows },
 ];
 
 /// Reads what is wanted: `short`, names of groups, or both, with commas between.

@@ -67,6 +67,14 @@ pub(super) fn rows(samples: &Samples) -> Vec<Row> {
             (one, "spread 1 events cpu"),
             AtMost(1.2, 2.0),
         ),
+        // As the burst writer's readers, these acknowledge nothing.
+        ratio(
+            "the same, without credits",
+            Rate,
+            "free 32 events core",
+            (burst, "burst 32 events core"),
+            AtLeast(0.8, 0.5),
+        ),
         ratio("CPU a delivery, 1 reader", Nanos, "spread 1 events cpu", (burst, "burst 1 events cpu"), Shown),
         ratio("CPU a delivery, 8 readers", Nanos, "spread 8 events cpu", (burst, "burst 8 events cpu"), Shown),
         ratio("CPU a delivery, 32 readers", Nanos, "spread 32 events cpu", (burst, "burst 32 events cpu"), Shown),

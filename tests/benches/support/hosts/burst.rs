@@ -13,7 +13,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Status, Streaming};
 
 use super::super::Result;
-use super::super::host::{Orders, unknown};
+use super::super::host::{Orders, length, unknown};
 use super::super::measure::{Numbers, cpu_time, numbers};
 use super::events::{BURST, agent_event};
 use super::stream::{self, Outbound};
@@ -88,10 +88,8 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
     };
     let mut writer = Writer { readers, event };
     Orders::open()?
-        .serve(async |order| match (order["do"].as_str(), order["millis"].as_u64(), order["readers"].as_u64()) {
-            (Some("spread"), Some(millis), Some(readers)) => {
-                writer.window(Duration::from_millis(millis), usize::try_from(readers)?).await
-            }
+        .serve(async |order| match (order["do"].as_str(), order["readers"].as_u64()) {
+            (Some("spread"), Some(readers)) => writer.window(length(order)?, usize::try_from(readers)?).await,
             _ => Err(unknown(order)),
         })
         .await

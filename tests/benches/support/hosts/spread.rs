@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::super::Result;
+use super::super::host::length;
 use super::super::measure::{Numbers, cpu_time, numbers};
 use super::events::{self, BURST, Counts};
 
@@ -46,7 +47,7 @@ impl Spread {
 
     /// Publishes until the time is over: `rate` in deliveries a second, `cpu` in nanoseconds a delivery.
     pub(super) async fn window(&mut self, order: &Value) -> Result<Numbers> {
-        let length = Duration::from_millis(order["millis"].as_u64().ok_or("an order without its time")?);
+        let length = length(order)?;
         self.batch().await?;
         let (begin, cpu, before) = (Instant::now(), cpu_time(), self.published);
         while begin.elapsed() < length {
@@ -56,6 +57,24 @@ impl Spread {
         let deliveries = (self.published - before) as f64 * self.books.len() as f64;
         self.check().await?;
         Ok(numbers([("rate", deliveries / length.as_secs_f64()), ("cpu", cpu.as_nanos() as f64 / deliveries)]))
+    }
+
+    /// Measures something while events come, as many as the readers take.
+    pub(super) async fn among(&mut self, measured: impl Future<Output = Result<Numbers>>) -> Result<Numbers> {
+        let (begin, before) = (Instant::now(), self.published);
+        let events = async {
+            loop {
+                self.batch().await?;
+            }
+        };
+        let mut numbers = tokio::select! {
+            failed = events => return failed,
+            numbers = measured => numbers?,
+        };
+        let published = (self.published - before) as f64;
+        numbers.insert("events".to_owned(), published / begin.elapsed().as_secs_f64());
+        self.check().await?;
+        Ok(numbers)
     }
 
     /// What a reader counted up to a mark that another published.

@@ -9,9 +9,9 @@ use outrigger::{Options, Supervisor};
 use serde_json::Value;
 
 use super::super::Result;
-use super::super::host::{Orders, window};
+use super::super::host::{Orders, length, window};
 use super::super::machine::anonymous_bytes;
-use super::super::measure::{Call, Numbers, cpu_time, numbers};
+use super::super::measure::{Call, Numbers, cpu_time, latency, numbers};
 use super::super::supervised::Files;
 use super::lives::Lives;
 use super::marks;
@@ -63,6 +63,10 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
             Some("cpu") => Ok(numbers([("cpu", cpu_time().as_nanos() as f64)])),
             Some("memory") => Ok(numbers([("bytes", anonymous_bytes("self")? as f64)])),
             Some("latency" | "rate") => window(order, &OneHop::new(&caller, order)?).await,
+            Some("latency among events") => {
+                let one_hop = OneHop::new(&caller, order)?;
+                spread.among(latency(&one_hop, length(order)?)).await
+            }
             Some("asked") => asked(OneHop::new(&caller, order)?).await,
             Some("spread") => spread.window(order).await,
             Some("book") => spread.book(order).await,
