@@ -19,8 +19,8 @@ pub(crate) const MAX_EVENTS: usize = 1024;
 const MAX_PROBLEMS: usize = 10;
 /// Characters of a problem (the wire contract's bound).
 const MAX_PROBLEM: usize = 200;
-/// Events that are published before others get their turn.
-const BURST: usize = 64;
+/// Events that are published before others get their turn: hook calls wait for so many.
+const BURST: usize = 16;
 
 /// One stream of published events.
 pub(crate) struct Intake {
@@ -28,6 +28,8 @@ pub(crate) struct Intake {
     runs: Arc<Runs>,
     bus: Arc<Bus>,
     counts: PublishEventsResponse,
+    /// Events since others had their turn, in whatever messages.
+    burst: usize,
 }
 
 /// What became of one event.
@@ -38,13 +40,15 @@ enum Taken {
 
 impl Intake {
     pub(crate) fn new(runtime: Arc<Runtime>, runs: Arc<Runs>, bus: Arc<Bus>) -> Self {
-        Self { runtime, runs, bus, counts: PublishEventsResponse::default() }
+        Self { runtime, runs, bus, counts: PublishEventsResponse::default(), burst: 0 }
     }
 
     /// Publishes the events of one message. No subscriber is waited for; in between others get their turn.
     pub(crate) async fn take(&mut self, events: Vec<types::AgentEvent>) {
-        for (index, event) in events.into_iter().enumerate() {
-            if index % BURST == BURST - 1 {
+        for event in events {
+            self.burst += 1;
+            if self.burst == BURST {
+                self.burst = 0;
                 tokio::task::yield_now().await;
             }
             let name = text::clean(&event.stream, 40);
@@ -184,4 +188,45 @@ async fn check_data(data: &Bytes) -> Result<(), String> {
             .map_err(|error| format!("data_json, byte {}: {}", error.offset, error.rule))
     };
     scan(bytes, check).await.unwrap_or_else(|| Err("the scan of data_json was lost".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::service::runtimes::Runtimes;
+
+    #[tokio::test]
+    async fn others_get_their_turn_however_events_are_packed() {
+        let bus = Bus::new(1);
+        let runs = Runs::new(Arc::clone(&bus), TaskTracker::new());
+        let mut intake = Intake::new(Runtimes::default().of("default"), runs, bus);
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&turns);
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let event = types::AgentEvent {
+            run_id: "r".to_owned(),
+            stream: "tool".to_owned(),
+            data_json: "{}".into(),
+            ..Default::default()
+        };
+        for (messages, events) in [(160, 1), (10, 16), (1, 160)] {
+            let before = turns.load(Ordering::Relaxed);
+            for _ in 0..messages {
+                intake.take(vec![event.clone(); events]).await;
+            }
+            let turns = turns.load(Ordering::Relaxed) - before;
+            assert!(turns >= 160 / BURST, "{turns} turns in {messages} messages of {events}");
+        }
+        other.abort();
+        assert_eq!(intake.finish().accepted, 480);
+    }
 }
