@@ -9,7 +9,7 @@ use outrigger_proto::types::v1::{AgentEvent, HandlerOutcome, RunRef, SessionRef}
 use tokio::time::Instant;
 
 use crate::domain::hook::Hook;
-use crate::service::{Bus, Call, Dispatcher, Verdict};
+use crate::service::{Bus, Call, Dispatcher, Pace, Verdict};
 
 /// The runtime, session and run of everything here.
 const RUNTIME: &str = "default";
@@ -59,9 +59,9 @@ fn call(tool: &str, event_json: Bytes, report_handlers: bool) -> Call {
 }
 
 /// Publishes events as if a runtime had sent them, checked already, in one run.
-#[derive(Clone)]
 pub struct Publisher {
     bus: Arc<Bus>,
+    pace: Pace,
     runtime_id: Arc<str>,
     run_id: Arc<str>,
     session: Arc<SessionRef>,
@@ -70,12 +70,20 @@ pub struct Publisher {
 impl Publisher {
     pub(crate) fn new(bus: Arc<Bus>) -> Self {
         let session = SessionRef { key: SESSION.to_owned(), ..Default::default() };
-        Self { bus, runtime_id: RUNTIME.into(), run_id: RUN.into(), session: Arc::new(session) }
+        let pace = Pace::new(Arc::clone(&bus));
+        Self { bus, pace, runtime_id: RUNTIME.into(), run_id: RUN.into(), session: Arc::new(session) }
     }
 
-    /// Lays an event before every subscriber; its number. Nobody is waited for.
-    pub fn publish(&self, event: &AgentEvent) -> u64 {
-        self.bus.publish(&self.runtime_id, &self.run_id, &self.session, event)
+    /// Lays an event before every subscriber, one of many; its number. Others get their turn in between.
+    pub async fn publish(&mut self, event: &AgentEvent) -> u64 {
+        let seq = self.bus.lay(&self.runtime_id, &self.run_id, &self.session, event);
+        self.pace.step().await;
+        seq
+    }
+
+    /// Wakes subscribers after the last of many.
+    pub fn rest(&self) {
+        self.pace.rest();
     }
 
     /// Waits until every subscriber has acknowledged all up to this number. False where one will not. Cancel safe.

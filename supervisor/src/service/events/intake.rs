@@ -7,6 +7,7 @@ use outrigger_proto::runtime::v1::{PublishEventsResponse, RunEnd};
 use outrigger_proto::types::v1 as types;
 
 use super::bus::Bus;
+use super::pace::Pace;
 use crate::domain::json::{self, PAYLOAD_DEPTH};
 use crate::domain::text;
 use crate::service::invocation::{MAX_PAYLOAD, scan};
@@ -19,8 +20,6 @@ pub(crate) const MAX_EVENTS: usize = 1024;
 const MAX_PROBLEMS: usize = 10;
 /// Characters of a problem (the wire contract's bound).
 const MAX_PROBLEM: usize = 200;
-/// Events that are published before others get their turn: hook calls wait for so many.
-const BURST: usize = 16;
 
 /// One stream of published events.
 pub(crate) struct Intake {
@@ -28,8 +27,7 @@ pub(crate) struct Intake {
     runs: Arc<Runs>,
     bus: Arc<Bus>,
     counts: PublishEventsResponse,
-    /// Events since others had their turn, in whatever messages.
-    burst: usize,
+    pace: Pace,
 }
 
 /// What became of one event.
@@ -40,17 +38,13 @@ enum Taken {
 
 impl Intake {
     pub(crate) fn new(runtime: Arc<Runtime>, runs: Arc<Runs>, bus: Arc<Bus>) -> Self {
-        Self { runtime, runs, bus, counts: PublishEventsResponse::default(), burst: 0 }
+        let pace = Pace::new(Arc::clone(&bus));
+        Self { runtime, runs, bus, counts: PublishEventsResponse::default(), pace }
     }
 
     /// Publishes the events of one message. No subscriber is waited for; in between others get their turn.
     pub(crate) async fn take(&mut self, events: Vec<types::AgentEvent>) {
         for event in events {
-            self.burst += 1;
-            if self.burst == BURST {
-                self.burst = 0;
-                tokio::task::yield_now().await;
-            }
             let name = text::clean(&event.stream, 40);
             match self.publish(event).await {
                 Ok(Taken::Accepted) => self.counts.accepted += 1,
@@ -62,7 +56,9 @@ impl Intake {
                     }
                 }
             }
+            self.pace.step().await;
         }
+        self.pace.rest();
     }
 
     /// What became of all events so far.
@@ -88,7 +84,7 @@ impl Intake {
         if event.time.is_none() {
             event.time = Some(crate::service::wire::timestamp(std::time::SystemTime::now()));
         }
-        let seq = self.bus.publish(&run.runtime_id, &run.id, &session, &event);
+        let seq = self.bus.lay(&run.runtime_id, &run.id, &session, &event);
         run.note_event(seq);
         if event.terminal {
             // Settling goes on by itself.
@@ -224,7 +220,7 @@ mod tests {
                 intake.take(vec![event.clone(); events]).await;
             }
             let turns = turns.load(Ordering::Relaxed) - before;
-            assert!(turns >= 160 / BURST, "{turns} turns in {messages} messages of {events}");
+            assert!(turns >= 160 / 16, "{turns} turns in {messages} messages of {events}");
         }
         other.abort();
         assert_eq!(intake.finish().accepted, 480);

@@ -12,7 +12,7 @@ use super::super::Result;
 
 /// Bytes of an event's data.
 const DATA_BYTES: usize = 465;
-/// Events that are published, or written, before others get their turn.
+/// Events of a message that is published, or of a burst that is written.
 pub(super) const BURST: usize = 64;
 /// A reader that takes longer to come to a mark makes the benchmark fail.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::super::Result;
 use super::super::host::length;
 use super::super::measure::{Numbers, cpu_time, numbers};
-use super::events::{self, BURST, Counts};
+use super::events::{self, Counts};
 
 /// Events that are published before readers are waited for: fewer than a queue holds, so that none is dropped.
 const BATCH: usize = 512;
@@ -31,14 +31,14 @@ pub(super) struct Spread {
 
 impl Spread {
     /// To readers that write these books, once all of them read.
-    pub(super) async fn begin(publisher: Publisher, directory: &Path) -> Result<Self> {
+    pub(super) async fn begin(mut publisher: Publisher, directory: &Path) -> Result<Self> {
         let mut books = Vec::new();
         for book in std::fs::read_dir(directory)? {
             books.push(book?.path());
         }
         for book in &books {
             while timeout(OPENING, Counts::read(book, 0)).await.is_err() {
-                publisher.publish(&events::mark(0));
+                Self::mark(&mut publisher, 0).await;
             }
         }
         let event = events::as_delivered(events::agent_event());
@@ -94,24 +94,27 @@ impl Spread {
         ]))
     }
 
-    /// Publishes in bursts, as the supervisor's own intake does, and waits until every reader is done.
+    /// Publishes at the supervisor's own pace, and waits until every reader is done.
     async fn batch(&mut self) -> Result<()> {
         let mut last = 0;
-        for number in 1..=BATCH {
+        for _ in 0..BATCH {
             self.published += 1;
             self.event.seq = self.published;
-            last = self.publisher.publish(&self.event);
-            if number % BURST == 0 {
-                tokio::task::yield_now().await;
-            }
+            last = self.publisher.publish(&self.event).await;
         }
+        self.publisher.rest();
         if self.publisher.settled(last).await { Ok(()) } else { Err("a reader has gone".into()) }
+    }
+
+    async fn mark(publisher: &mut Publisher, number: u64) {
+        publisher.publish(&events::mark(number)).await;
+        publisher.rest();
     }
 
     /// Sees that every reader has every event once and in order.
     async fn check(&mut self) -> Result<()> {
         self.marks += 1;
-        self.publisher.publish(&events::mark(self.marks));
+        Self::mark(&mut self.publisher, self.marks).await;
         let wanted = Counts { events: self.published, ..Default::default() };
         for book in &self.books {
             let counts = Counts::read(book, self.marks).await?;
