@@ -60,7 +60,10 @@ fn bench() -> Result<()> {
     header.push(("duration", format!("{:.0} s", begin.elapsed().as_secs_f64())));
     header.push((
         "rounds",
-        format!("{}, windows of {:?}, {MANY} calls in flight where it is many", extent.rounds, extent.window),
+        format!(
+            "{}, windows of {:?}, fewer and shorter in groups with many; {MANY} calls in flight where it is many",
+            extent.rounds, extent.window
+        ),
     ));
     header.push((
         "load",

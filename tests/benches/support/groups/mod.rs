@@ -39,9 +39,9 @@ impl Extent {
     /// For a look.
     pub(crate) const SHORT: Self = Self { rounds: 3, window: Duration::from_millis(150), starts: 1 };
 
-    /// Of a group with many windows: fewer rounds, never less than seven of an ordinary one's.
+    /// Of a group with many windows: the least number of rounds that a median is taken of.
     fn lighter(self) -> Self {
-        Self { rounds: if self.rounds > 7 { 9 } else { self.rounds }, window: self.window * 2 / 3, ..self }
+        Self { rounds: self.rounds.min(7), window: self.window * 2 / 3, ..self }
     }
 }
 

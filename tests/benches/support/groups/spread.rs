@@ -69,7 +69,7 @@ pub(super) fn rows(samples: &Samples) -> Vec<Row> {
         ),
         // As the burst writer's readers, these acknowledge nothing.
         ratio(
-            "the same, without credits",
+            "deliveries a core-second, 32 without credits",
             Rate,
             "free 32 events core",
             (burst, "burst 32 events core"),
