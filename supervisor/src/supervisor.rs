@@ -181,6 +181,14 @@ impl Supervisor {
         crate::bench::Caller::new(self.service.dispatcher())
     }
 
+    /// For the benchmarks.
+    #[cfg(feature = "bench")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn publisher(&self) -> crate::bench::Publisher {
+        crate::bench::Publisher::new(self.service.bus())
+    }
+
     /// The socket for agent runtimes.
     #[must_use]
     pub fn runtime_socket(&self) -> &Path {

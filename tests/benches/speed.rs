@@ -1,18 +1,25 @@
 //! How fast, and how small: the rows of the budget, each against its comparator in the same run.
 //!
-//! `cargo bench -p outrigger-tests`; with `OUTRIGGER_BENCH=short`, a look in less than a minute. The text goes to standard
-//! output, the rows also to `target/bench/rows.json`. Timings decide no test: the exit status is 0 whatever they are.
+//! `cargo bench -p outrigger-tests`; with `OUTRIGGER_BENCH=short`, a look in less than a minute. With names of groups the
+//! same variable chooses these alone: `OUTRIGGER_BENCH=spread,loud`, or `short,spread`. Groups: `calls`; `beside`, guards
+//! side by side; `large`, calls of 256 KiB; `spread`, events to many; `loud`, hooks among events; `publisher`, with bad
+//! subscribers; `lives`, starts and crashes; `memory`. The text goes to standard output, the rows also to
+//! `target/bench/rows.json`. Timings decide no test: the exit status is 0 whatever they are.
+//!
+//! What was measured is checked: a call that is not answered by every guard, an event that does not come where it should,
+//! comes twice or in disorder, or a gap whose count is not exact, ends the benchmark with an error.
 
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
-use support::rounds::{self, Extent, MANY, Samples};
-use support::rows::Bound::{AtLeast, AtMost, Shown};
-use support::rows::{Missed, Row, Table, Unit};
+use support::groups::{self, MANY, Setting};
+use support::rows::Bound::Shown;
+use support::rows::{Missed, Row, Table};
+use support::samples::Samples;
 use support::supervised::RAISED;
 use support::{Result, host, hosts, machine};
 
@@ -37,28 +44,26 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> Result<()> {
-    let short = std::env::var_os("OUTRIGGER_BENCH").is_some_and(|extent| extent == "short");
-    let extent = if short {
-        Extent { rounds: 3, window: Duration::from_millis(150), starts: 1 }
-    } else {
-        Extent { rounds: 11, window: Duration::from_millis(300), starts: 5 }
-    };
+    let (extent, chosen) = groups::wanted(&std::env::var("OUTRIGGER_BENCH").unwrap_or_default())?;
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().ok_or("no target directory")?.to_owned();
-    let go = go_plugin(&target);
+    let go = if chosen.iter().any(|group| group.go) { go_plugin(&target) } else { Err("not asked for".into()) };
     let (begin, load) = (Instant::now(), machine::load());
     // A short path: sockets lie below it.
     let directory = tempfile::Builder::new().prefix("ob").tempdir()?;
     let mut samples = Samples::default();
-    let go_program = go.as_ref().ok().map(PathBuf::as_path);
-    rounds::calls(extent, directory.path(), go_program, &mut samples)?;
-    rounds::lives(extent, directory.path(), go_program, &mut samples)?;
-    rounds::memory(directory.path(), &mut samples)?;
+    let setting = Setting { extent, directory: directory.path(), go: go.as_ref().ok().map(PathBuf::as_path) };
+    for group in &chosen {
+        (group.measure)(&setting, &mut samples)?;
+    }
 
     let mut header = machine::describe();
     header.push(("duration", format!("{:.0} s", begin.elapsed().as_secs_f64())));
     header.push((
         "rounds",
-        format!("{}, windows of {:?}, {MANY} calls in flight where it is many", extent.rounds, extent.window),
+        format!(
+            "{}, windows of {:?}, fewer and shorter in groups with many; {MANY} calls in flight where it is many",
+            extent.rounds, extent.window
+        ),
     ));
     header.push((
         "load",
@@ -73,10 +78,17 @@ fn bench() -> Result<()> {
     ));
     header.push(("short answer", "the same, but that an answer of a few bytes comes back, as a guard's is".to_owned()));
     header.push(("relay", "two bare streams, and a third process between that passes each frame on".to_owned()));
+    header.push((
+        "burst writer",
+        "each event encoded once and written to all streams; readers that only count, and acknowledge nothing"
+            .to_owned(),
+    ));
     if let Err(why) = &go {
         header.push(("go-plugin", why.to_string()));
     }
-    let rows = rows(&samples);
+    let mut rows: Vec<Row> = chosen.iter().flat_map(|group| (group.rows)(&samples)).collect();
+    // The budget first, then what is printed beside it.
+    rows.sort_by_key(|row| matches!(row.bound, Shown));
     for (name, value) in &header {
         println!("{name:<12} {value}");
     }
@@ -102,77 +114,4 @@ fn go_plugin(target: &Path) -> Result<PathBuf> {
         Ok(status) => Err(format!("`go build` ended with {status}").into()),
         Err(error) => Err(format!("Go is not present: {error}").into()),
     }
-}
-
-/// The rows of the budget, and what is printed beside them.
-fn rows(samples: &Samples) -> Vec<Row> {
-    let bare = "bare stream";
-    let (short, relay) = ("short answer", "relay");
-    let go = "go-plugin";
-    let ratio = |what, unit, ours, against, bound| samples.ratio(what, unit, ours, against, bound);
-    let alone = |what, unit, ours, bound| samples.alone(what, unit, ours, bound);
-    let (nanos, rate, bytes) = (Unit::Nanos, Unit::Rate, Unit::Bytes);
-    let kib = 1024.0;
-    vec![
-        ratio("one hop, p50", nanos, "one hop latency p50", (bare, "bare latency p50"), AtMost(1.1, 1.35)),
-        ratio("two hops, p50", nanos, "two hops latency p50", (bare, "bare latency p50"), AtMost(2.2, 2.8)),
-        ratio("one hop, rate", rate, "one hop rate rate", (bare, "bare rate rate"), AtLeast(0.8, 0.5)),
-        ratio("two hops, rate", rate, "two hops rate rate", (bare, "bare rate rate"), AtLeast(0.45, 0.25)),
-        ratio("CPU a call, one hop, many", nanos, "one hop rate cpu", (bare, "bare rate cpu"), AtMost(1.4, 2.5)),
-        ratio("one hop, p50", nanos, "one hop latency p50", (go, "go-plugin latency p50"), AtMost(0.3, 0.4)),
-        ratio("two hops, p50", nanos, "two hops latency p50", (go, "go-plugin latency p50"), AtMost(0.6, 0.8)),
-        ratio("one hop, rate", rate, "one hop rate rate", (go, "go-plugin rate rate"), AtLeast(10.0, 5.0)),
-        ratio("start to first answer", nanos, "our start  answer", (go, "go-plugin start  answer"), AtMost(0.4, 0.7)),
-        ratio("start to ready", nanos, "our start  ready", ("start + 1 byte", "floor start  ready"), AtMost(1.7, 2.2)),
-        ratio("kill -9 to calls ended", nanos, "our kill  ended", ("own pidfd", "our kill  pidfd"), AtMost(1.3, 2.0)),
-        alone("memory an idle plugin", bytes, "idle memory bytes", AtMost(128.0 * kib, 256.0 * kib)),
-        alone("memory a plugin after large calls", bytes, "used memory bytes", AtMost(1024.0 * kib, 2048.0 * kib)),
-        ratio(
-            "memory after 2nd cycle of 64",
-            bytes,
-            "second cycle memory bytes",
-            ("1st cycle", "first cycle memory bytes"),
-            AtMost(1.05, 1.15),
-        ),
-        alone("keeper, private", bytes, "keeper image memory bytes", AtMost(64.0 * kib, 256.0 * kib)),
-        alone(
-            "keeper, private, fallback form",
-            bytes,
-            "keeper program memory bytes",
-            AtMost(1024.0 * kib, 2048.0 * kib),
-        ),
-        // Beside them.
-        ratio("bare stream, p50", nanos, "bare latency p50", ("raw ping-pong", "raw latency p50"), Shown),
-        ratio("bare call and short answer, p50", nanos, "short latency p50", (bare, "bare latency p50"), Shown),
-        ratio("bare call and short answer, rate", rate, "short rate rate", (bare, "bare rate rate"), Shown),
-        ratio("one hop, p50", nanos, "one hop latency p50", (short, "short latency p50"), Shown),
-        ratio("two hops, p50", nanos, "two hops latency p50", (short, "short latency p50"), Shown),
-        ratio("one hop, rate", rate, "one hop rate rate", (short, "short rate rate"), Shown),
-        ratio("two hops, rate", rate, "two hops rate rate", (short, "short rate rate"), Shown),
-        ratio("relay of two bare streams, p50", nanos, "relay latency p50", (bare, "bare latency p50"), Shown),
-        ratio("relay of two bare streams, rate", rate, "relay rate rate", (bare, "bare rate rate"), Shown),
-        ratio("two hops, p50", nanos, "two hops latency p50", (relay, "relay latency p50"), Shown),
-        ratio("two hops, rate", rate, "two hops rate rate", (relay, "relay rate rate"), Shown),
-        ratio("tonic unary, p50", nanos, "unary latency p50", (bare, "bare latency p50"), Shown),
-        ratio("tonic unary, rate", rate, "unary rate rate", (bare, "bare rate rate"), Shown),
-        ratio("one hop, p99", nanos, "one hop latency p99", (bare, "bare latency p99"), Shown),
-        ratio("two hops, p99", nanos, "two hops latency p99", (bare, "bare latency p99"), Shown),
-        ratio("CPU a call, one hop, one", nanos, "one hop latency cpu", (bare, "bare latency cpu"), Shown),
-        ratio("CPU a call, two hops, many", nanos, "two hops supervisor cpu", (bare, "bare rate cpu"), Shown),
-        ratio(
-            "memory after 3rd cycle of 64",
-            bytes,
-            "third cycle memory bytes",
-            ("2nd cycle", "second cycle memory bytes"),
-            Shown,
-        ),
-        ratio(
-            "memory after 4th cycle of 64",
-            bytes,
-            "fourth cycle memory bytes",
-            ("3rd cycle", "third cycle memory bytes"),
-            Shown,
-        ),
-        alone("start asked to ready", nanos, "our start  asked", Shown),
-    ]
 }

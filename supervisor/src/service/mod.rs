@@ -57,5 +57,7 @@ mod wire;
 
 #[cfg(feature = "bench")]
 pub(crate) use dispatch::{Call, Dispatcher, Verdict};
+#[cfg(feature = "bench")]
+pub(crate) use events::{Bus, Pace};
 pub use service::Report;
 pub(crate) use service::{Service, ServiceParts};

@@ -193,6 +193,12 @@ impl Service {
         Arc::clone(&self.runtime_api.dispatcher)
     }
 
+    /// What hands events out.
+    #[cfg(feature = "bench")]
+    pub(crate) fn bus(&self) -> Arc<Bus> {
+        Arc::clone(&self.runtime_api.bus)
+    }
+
     /// Waits until an operator asked the supervisor to stop.
     pub(crate) async fn stop_asked(&self) {
         self.core.stop_asked.cancelled().await;

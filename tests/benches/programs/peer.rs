@@ -29,7 +29,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [role, socket] = arguments.as_slice() else {
-        eprintln!("bench-peer bare|short|relay|unary|raw SOCKET");
+        eprintln!("bench-peer bare|short|relay|events|unary|raw SOCKET");
         return ExitCode::FAILURE;
     };
     match answer(role, Path::new(socket)).await {
@@ -46,6 +46,7 @@ async fn answer(role: &str, socket: &Path) -> Result<(), Failure> {
     match role {
         "bare" => answers(connection, |message| message).await,
         "short" => answers(connection, decline).await,
+        "events" => events(connection).await,
         "relay" => relay(connection, &socket.with_extension("inner")).await,
         "unary" => unary(connection).await,
         "raw" => raw(connection).await,
@@ -90,6 +91,20 @@ fn decline(message: plugin::SessionResponse) -> plugin::SessionRequest {
     };
     let results = message.invocations.into_iter().map(declined).collect();
     plugin::SessionRequest { results, ..Default::default() }
+}
+
+/// Counts events, and tells how many there were when a message without any comes.
+async fn events(connection: UnixStream) -> Result<(), Failure> {
+    let (counts, outbound) = mpsc::channel(stream::AHEAD);
+    let mut inbound: Streaming<plugin::EventsResponse> = dial(connection, ReceiverStream::new(outbound)).await?;
+    let mut count = 0;
+    while let Ok(Some(message)) = inbound.message().await {
+        if message.events.is_empty() {
+            counts.send(plugin::EventCursor { epoch: 0, seq: count }).await?;
+        }
+        count += message.events.len() as u64;
+    }
+    Ok(())
 }
 
 /// Passes every message on to a further process, and each of its answers back.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
+use tonic::codec::Codec;
 use tonic::codegen::http;
 use tonic::server::{Grpc, StreamingService};
 use tonic::transport::{Channel, Endpoint, Server};
@@ -29,20 +30,20 @@ type Opened<Out, In> = (Outbound<Out>, Streaming<In>);
 pub(crate) const AHEAD: usize = 256;
 
 /// Takes the one stream, whatever its path.
-struct Opens<Out, In>(mpsc::Sender<Opened<Out, In>>);
+struct Opens<C: Codec>(mpsc::Sender<Opened<C::Encode, C::Decode>>);
 
-impl<Out, In> Clone for Opens<Out, In> {
+impl<C: Codec> Clone for Opens<C> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<Out: Send + 'static, In: Send + 'static> StreamingService<In> for Opens<Out, In> {
-    type Response = Out;
-    type ResponseStream = ReceiverStream<Result<Out, Status>>;
+impl<C: Codec> StreamingService<C::Decode> for Opens<C> {
+    type Response = C::Encode;
+    type ResponseStream = ReceiverStream<Result<C::Encode, Status>>;
     type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
 
-    fn call(&mut self, request: Request<Streaming<In>>) -> Self::Future {
+    fn call(&mut self, request: Request<Streaming<C::Decode>>) -> Self::Future {
         let opens = self.0.clone();
         Box::pin(async move {
             let (out, outbound) = mpsc::channel(AHEAD);
@@ -53,11 +54,7 @@ impl<Out: Send + 'static, In: Send + 'static> StreamingService<In> for Opens<Out
     }
 }
 
-impl<Out, In> tower::Service<http::Request<Body>> for Opens<Out, In>
-where
-    Out: prost::Message + 'static,
-    In: prost::Message + Default + 'static,
-{
+impl<C: Codec + Default + Send + 'static> tower::Service<http::Request<Body>> for Opens<C> {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -68,7 +65,7 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move { Ok(Grpc::new(ProstCodec::<Out, In>::default()).streaming(service, request).await) })
+        Box::pin(async move { Ok(Grpc::new(C::default()).streaming(service, request).await) })
     }
 }
 
@@ -78,10 +75,17 @@ where
     Out: prost::Message + 'static,
     In: prost::Message + Default + 'static,
 {
+    serve_with::<ProstCodec<Out, In>>(connection).await
+}
+
+/// The same with messages in a form of one's own.
+pub(crate) async fn serve_with<C: Codec + Default + Send + 'static>(
+    connection: UnixStream,
+) -> Result<Opened<C::Encode, C::Decode>, Failure> {
     let (opens, mut opened) = mpsc::channel(1);
     // The server would end with its last connection otherwise.
     let connections = tokio_stream::once(Ok::<_, io::Error>(connection)).chain(tokio_stream::pending());
-    tokio::spawn(async move { Server::builder().serve_with_incoming(Opens(opens), connections).await });
+    tokio::spawn(async move { Server::builder().serve_with_incoming(Opens::<C>(opens), connections).await });
     Ok(opened.recv().await.ok_or("nobody opened the stream")?)
 }
 

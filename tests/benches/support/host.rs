@@ -125,10 +125,14 @@ impl Orders {
     }
 }
 
+/// How long an order wants to measure.
+pub(crate) fn length(order: &Value) -> Result<Duration> {
+    Ok(Duration::from_millis(order["millis"].as_u64().ok_or("an order without its time")?))
+}
+
 /// Carries out the two orders that every host of calls knows.
 pub(crate) async fn window(order: &Value, caller: &impl Call) -> Result<Numbers> {
-    let millis = order["millis"].as_u64().ok_or("an order without its time")?;
-    let length = Duration::from_millis(millis);
+    let length = length(order)?;
     match order["do"].as_str() {
         Some("latency") => latency(caller, length).await,
         Some("rate") => {

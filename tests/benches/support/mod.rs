@@ -1,11 +1,12 @@
 //! What the benchmarks are made of: hosts in processes of their own, and rounds that ask them in turn.
 
+pub(crate) mod groups;
 pub(crate) mod host;
 pub(crate) mod hosts;
 pub(crate) mod machine;
 pub(crate) mod measure;
-pub(crate) mod rounds;
 pub(crate) mod rows;
+pub(crate) mod samples;
 pub(crate) mod supervised;
 
 /// What can go wrong on the way to a number.

@@ -20,7 +20,7 @@ pub(crate) enum Bound {
 pub(crate) enum Unit {
     /// Nanoseconds, shown as microseconds or milliseconds.
     Nanos,
-    /// Calls a second.
+    /// Calls, or events, a second.
     Rate,
     /// Bytes.
     Bytes,
@@ -133,7 +133,7 @@ impl Row {
         };
         let unit = match self.unit {
             Unit::Nanos => "ns",
-            Unit::Rate => "calls/s",
+            Unit::Rate => "1/s",
             Unit::Bytes => "bytes",
         };
         let mut row = json!({

@@ -98,6 +98,19 @@ impl Bus {
         session: &Arc<types::SessionRef>,
         event: &types::AgentEvent,
     ) -> u64 {
+        let seq = self.lay(runtime_id, run_id, session, event);
+        self.wake();
+        seq
+    }
+
+    /// The same for one of many: who reads is not woken before [`Self::wake`].
+    pub(crate) fn lay(
+        &self,
+        runtime_id: &Arc<str>,
+        run_id: &Arc<str>,
+        session: &Arc<types::SessionRef>,
+        event: &types::AgentEvent,
+    ) -> u64 {
         let mut state = self.lock();
         state.last += 1;
         let State { last, ring, subscribers, .. } = &mut *state;
@@ -114,6 +127,11 @@ impl Bus {
             self.newest.send_replace(seq);
         }
         seq
+    }
+
+    /// Wakes whoever can be sent something.
+    pub(crate) fn wake(&self) {
+        self.lock().subscribers.values_mut().for_each(Subscriber::wake);
     }
 
     /// Adds a configured plugin.

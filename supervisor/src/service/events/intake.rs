@@ -7,6 +7,7 @@ use outrigger_proto::runtime::v1::{PublishEventsResponse, RunEnd};
 use outrigger_proto::types::v1 as types;
 
 use super::bus::Bus;
+use super::pace::Pace;
 use crate::domain::json::{self, PAYLOAD_DEPTH};
 use crate::domain::text;
 use crate::service::invocation::{MAX_PAYLOAD, scan};
@@ -19,8 +20,6 @@ pub(crate) const MAX_EVENTS: usize = 1024;
 const MAX_PROBLEMS: usize = 10;
 /// Characters of a problem (the wire contract's bound).
 const MAX_PROBLEM: usize = 200;
-/// Events that are published before others get their turn.
-const BURST: usize = 64;
 
 /// One stream of published events.
 pub(crate) struct Intake {
@@ -28,6 +27,7 @@ pub(crate) struct Intake {
     runs: Arc<Runs>,
     bus: Arc<Bus>,
     counts: PublishEventsResponse,
+    pace: Pace,
 }
 
 /// What became of one event.
@@ -38,15 +38,13 @@ enum Taken {
 
 impl Intake {
     pub(crate) fn new(runtime: Arc<Runtime>, runs: Arc<Runs>, bus: Arc<Bus>) -> Self {
-        Self { runtime, runs, bus, counts: PublishEventsResponse::default() }
+        let pace = Pace::new(Arc::clone(&bus));
+        Self { runtime, runs, bus, counts: PublishEventsResponse::default(), pace }
     }
 
     /// Publishes the events of one message. No subscriber is waited for; in between others get their turn.
     pub(crate) async fn take(&mut self, events: Vec<types::AgentEvent>) {
-        for (index, event) in events.into_iter().enumerate() {
-            if index % BURST == BURST - 1 {
-                tokio::task::yield_now().await;
-            }
+        for event in events {
             let name = text::clean(&event.stream, 40);
             match self.publish(event).await {
                 Ok(Taken::Accepted) => self.counts.accepted += 1,
@@ -58,7 +56,9 @@ impl Intake {
                     }
                 }
             }
+            self.pace.step().await;
         }
+        self.pace.rest();
     }
 
     /// What became of all events so far.
@@ -85,7 +85,7 @@ impl Intake {
         if event.time.is_none() {
             event.time = Some(crate::service::wire::timestamp(std::time::SystemTime::now()));
         }
-        let seq = self.bus.publish(&run.runtime_id, &run.id, &session, &event);
+        let seq = self.bus.lay(&run.runtime_id, &run.id, &session, &event);
         run.note_event(seq);
         if event.terminal {
             // Settling goes on by itself.
@@ -185,4 +185,45 @@ async fn check_data(data: &Bytes) -> Result<(), String> {
             .map_err(|error| format!("data_json, byte {}: {}", error.offset, error.rule))
     };
     scan(bytes, check).await.unwrap_or_else(|| Err("the scan of data_json was lost".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::service::runtimes::Runtimes;
+
+    #[tokio::test]
+    async fn others_get_their_turn_however_events_are_packed() {
+        let bus = Bus::new(1);
+        let runs = Runs::new(Arc::clone(&bus), TaskTracker::new());
+        let mut intake = Intake::new(Runtimes::default().of("default"), runs, bus);
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&turns);
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let event = types::AgentEvent {
+            run_id: "r".to_owned(),
+            stream: "tool".to_owned(),
+            data_json: "{}".into(),
+            ..Default::default()
+        };
+        for (messages, events) in [(160, 1), (10, 16), (1, 160)] {
+            let before = turns.load(Ordering::Relaxed);
+            for _ in 0..messages {
+                intake.take(vec![event.clone(); events]).await;
+            }
+            let turns = turns.load(Ordering::Relaxed) - before;
+            assert!(turns >= 160 / 16, "{turns} turns in {messages} messages of {events}");
+        }
+        other.abort();
+        assert_eq!(intake.finish().accepted, 480);
+    }
 }

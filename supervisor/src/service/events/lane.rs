@@ -162,7 +162,15 @@ impl Lane {
         }
     }
 
-    /// Takes a new event in, if it is one for this stream. How many gave way for it.
+    /// The same, unless what waits needs more than new events to be sent.
+    pub(crate) fn wake_for_events(&mut self) {
+        let can_be_sent = |(event, form): &(Arc<Event>, Form)| self.has_credit(event.bytes(*form).len());
+        if self.replay.is_none() && self.queue.front().is_some_and(can_be_sent) {
+            self.wake();
+        }
+    }
+
+    /// Takes a new event in, if it is one for this stream; whoever reads is woken apart. How many gave way for it.
     pub(crate) fn push(&mut self, event: &Arc<Event>) -> u64 {
         if !self.begun || self.until.is_some() {
             return 0;
@@ -179,7 +187,6 @@ impl Lane {
             Gap::add(&mut self.overflow, oldest.seq, GapReason::SlowSubscriber);
             dropped += 1;
         }
-        self.wake();
         dropped
     }
 

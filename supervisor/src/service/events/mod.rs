@@ -14,6 +14,7 @@ mod gap;
 mod intake;
 mod lane;
 mod named;
+mod pace;
 mod ring;
 mod stream;
 mod subscriber;
@@ -27,5 +28,7 @@ pub(crate) use emit::emit;
 pub(crate) use filter::Subscription;
 pub(crate) use frame::{Frame, FrameCodec};
 pub(crate) use intake::{Intake, MAX_EVENTS};
+#[cfg(feature = "bench")]
+pub(crate) use pace::Pace;
 pub(crate) use stream::{CREDIT_BYTES, EventStream, registered};
 pub(crate) use watch::{Follow, WatchFilter, emitted};

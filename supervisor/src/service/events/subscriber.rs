@@ -265,6 +265,11 @@ impl Subscriber {
         }
     }
 
+    /// Wakes whoever reads a stream for which there is something.
+    pub(crate) fn wake(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::wake_for_events);
+    }
+
     /// The ring drops an event.
     pub(crate) fn forget(&mut self, event: &Event) {
         let mut lost = false;

@@ -10,6 +10,7 @@ use outrigger_proto::types::v1 as types;
 use super::bus::Bus;
 use super::filter::{Filter, Subscription};
 use super::lane::{self, Burst, Opening, Resume};
+use super::pace::Pace;
 use super::ring;
 use super::subscriber::{Ended, OpenError, Standing};
 use crate::domain::ids::{Generation, PluginId};
@@ -87,6 +88,24 @@ use Told::{Again, Begins, Event, Gap};
 
 fn filter() -> Filter {
     Filter::new("p", false, [Subscription::default()].into())
+}
+
+/// Counts how often somebody is woken.
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Lays so many events before readers, and wakes nobody.
+fn lay(bus: &Bus, count: u64) {
+    let event = types::AgentEvent { run_id: "r".to_owned(), stream: "lifecycle".to_owned(), ..Default::default() };
+    for _ in 0..count {
+        bus.lay(&"default".into(), &"r".into(), &Arc::default(), &event);
+    }
 }
 
 fn publish_of(bus: &Bus, stream: &str, run: &str, bytes: usize) -> u64 {
@@ -242,13 +261,6 @@ fn x07_one_that_never_reads_costs_the_others_nothing() {
 
 #[test]
 fn a_reader_is_woken_once_for_a_burst() {
-    #[derive(Default)]
-    struct Counter(AtomicUsize);
-    impl Wake for Counter {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
     let bench = Bench::serving();
     let stream = bench.open(G1, 0);
     let counter = Arc::new(Counter::default());
@@ -259,6 +271,56 @@ fn a_reader_is_woken_once_for_a_burst() {
     assert_eq!(counter.0.load(Ordering::Relaxed), 0, "what does not match wakes nobody");
     publish(&bench.bus, 64);
     assert_eq!(counter.0.load(Ordering::Relaxed), 1);
+    assert!(poll().is_ready() && poll().is_pending());
+    lay(&bench.bus, 3);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 1, "who publishes more wakes later");
+    bench.bus.wake();
+    bench.bus.wake();
+    assert_eq!(counter.0.load(Ordering::Relaxed), 2);
+}
+
+/// Neither a full burst nor the end of what is published is left lying.
+#[tokio::test]
+async fn whoever_publishes_at_a_pace_wakes_readers_for_bursts_and_at_last() {
+    let bench = Bench::serving();
+    let stream = bench.open(G1, 0);
+    let counter = Arc::new(Counter::default());
+    let waker = Waker::from(Arc::clone(&counter));
+    let mut pace = Pace::new(Arc::clone(&bench.bus));
+    let mut woken = Vec::new();
+    for count in [63, 1, 64, 5, 0] {
+        while bench.bus.poll(&bench.plugin, G1, stream, &Context::from_waker(&waker)).is_ready() {}
+        let before = counter.0.load(Ordering::Relaxed);
+        for _ in 0..count {
+            lay(&bench.bus, 1);
+            pace.step().await;
+        }
+        if count == 5 {
+            pace.rest();
+        }
+        woken.push(counter.0.load(Ordering::Relaxed) - before);
+    }
+    assert_eq!(woken, [0, 1, 1, 1, 0]);
+    lay(&bench.bus, 1);
+    drop(pace);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 4, "dropped, it wakes");
+}
+
+#[test]
+fn a_reader_without_credit_is_not_woken_for_what_it_cannot_be_sent() {
+    let bench = Bench::serving();
+    let stream = bench.open(G1, 2);
+    let counter = Arc::new(Counter::default());
+    let waker = Waker::from(Arc::clone(&counter));
+    let poll = || bench.bus.poll(&bench.plugin, G1, stream, &Context::from_waker(&waker));
+    assert!(poll().is_ready() && poll().is_pending());
+    publish(&bench.bus, 3);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 1);
+    assert!(poll().is_ready() && poll().is_pending());
+    publish(&bench.bus, 3);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 1, "its credits are used up");
+    bench.acknowledge(G1, 2);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 2);
 }
 
 /// Killed: what it had not acknowledged comes again, marked, then what it was never sent.

@@ -1,5 +1,5 @@
-//! An agent runtime: attached to the supervisor of another host, with one stream of hook calls. Calls that wait together
-//! leave in one message.
+//! An agent runtime: attached to the supervisor of another host, with one stream of hook calls, and one of events where it
+//! is asked to publish. Calls that wait together leave in one message.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,6 +14,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use wire::hook_stream_request::Call as StreamCall;
@@ -24,9 +26,24 @@ use super::super::host::{Orders, window};
 use super::super::measure::Call;
 use super::super::supervised::Files;
 use super::super::{Failure, Result};
+use super::flood::Flood;
 
 /// Calls in one message.
 const TOGETHER: usize = 64;
+
+/// Puts the runtime's key on every call.
+#[derive(Clone)]
+pub(super) struct WithKey(MetadataValue<Ascii>);
+
+impl Interceptor for WithKey {
+    fn call(&mut self, mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
+        request.metadata_mut().insert("outrigger-key", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// The runtime's face of a supervisor.
+pub(super) type Client = RuntimeServiceClient<InterceptedService<Channel, WithKey>>;
 
 /// Calls on their way to the stream.
 struct Outbound(mpsc::Receiver<StreamCall>);
@@ -71,14 +88,9 @@ impl Call for TwoHops {
 pub(super) async fn host(directory: &Path) -> Result<()> {
     let files = Files::of(directory);
     let connection = UnixStream::connect(files.runtime_dir.join("runtime.sock")).await?;
-    let key: MetadataValue<Ascii> =
-        std::fs::read_to_string(files.state_dir.join("keys/default.key"))?.trim_end().parse()?;
-    let with_key = move |mut request: Request<()>| -> std::result::Result<Request<()>, Status> {
-        request.metadata_mut().insert("outrigger-key", key.clone());
-        Ok(request)
-    };
+    let key = std::fs::read_to_string(files.state_dir.join("keys/default.key"))?.trim_end().parse()?;
     let channel: Channel = super::stream::channel(connection).await?;
-    let mut client = RuntimeServiceClient::with_interceptor(channel, with_key);
+    let mut client = RuntimeServiceClient::with_interceptor(channel, WithKey(key));
     let attach = wire::AttachRequest {
         incarnation: 1,
         protocol: Some(types::ProtocolRange { min: 1, max: 1 }),
@@ -89,7 +101,12 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
     tokio::spawn(async move { while let Ok(Some(_)) = directives.message().await {} });
     let (out, outbound) = mpsc::channel(256);
     let mut answers = client.hook_stream(Outbound(outbound)).await?.into_inner();
-    let hops = TwoHops { out, open: Open::default(), next: Arc::default(), invocation: super::unary::invocation() };
+    let hops = TwoHops {
+        out,
+        open: Open::default(),
+        next: Arc::default(),
+        invocation: super::unary::invocation(super::event(super::EVENT_BYTES)),
+    };
     let open = Arc::clone(&hops.open);
     tokio::spawn(async move {
         while let Some(message) = answers.message().await? {
@@ -102,5 +119,16 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
         }
         Ok::<_, Failure>(())
     });
-    Orders::open()?.serve(async |order| window(order, &hops).await).await
+    let mut flood = Flood::new(client);
+    Orders::open()?
+        .serve(async |order| match order["do"].as_str() {
+            Some("flood") => flood.start(),
+            Some("end flood") => flood.stop().await,
+            Some("mark") => flood.mark().await,
+            _ => {
+                let invocation = super::unary::invocation(super::event_of(order)?);
+                window(order, &TwoHops { invocation, ..hops.clone() }).await
+            }
+        })
+        .await
 }

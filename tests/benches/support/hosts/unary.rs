@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use outrigger_proto::runtime::v1 as runtime;
 use outrigger_proto::types::v1 as types;
 use runtime::runtime_service_client::RuntimeServiceClient;
@@ -16,10 +17,10 @@ use super::super::measure::Call;
 use super::stream::channel;
 
 /// The hook call of the benchmarks, as a runtime makes it.
-pub(super) fn invocation() -> runtime::HookInvocation {
+pub(super) fn invocation(event_json: Bytes) -> runtime::HookInvocation {
     runtime::HookInvocation {
         hook: types::Hook::BeforeToolCall as i32,
-        event_json: super::event(),
+        event_json,
         session: Some(types::SessionRef { key: "bench".to_owned(), ..Default::default() }),
         run: Some(types::RunRef { id: "run-1".to_owned(), ..Default::default() }),
         tool_name: "exec".to_owned(),
@@ -33,7 +34,7 @@ struct Unary(RuntimeServiceClient<Channel>);
 
 impl Call for Unary {
     async fn call(&self) -> Result<()> {
-        let request = runtime::InvokeHookRequest { invocation: Some(invocation()) };
+        let request = runtime::InvokeHookRequest { invocation: Some(invocation(super::event(super::EVENT_BYTES))) };
         self.0.clone().invoke_hook(request).await?;
         Ok(())
     }
