@@ -1,6 +1,7 @@
 //! A way into the dispatcher and the event bus for the benchmarks: what a runtime's call, or event, costs without the hop
 //! from the runtime.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,22 @@ const RUNTIME: &str = "default";
 const SESSION: &str = "bench";
 const RUN: &str = "run-1";
 
+/// The event of a call, checked once, as the supervisor checks what it takes in from a runtime.
+#[derive(Clone)]
+pub struct Event {
+    json: Bytes,
+    params: Option<Range<usize>>,
+}
+
+impl Event {
+    /// Checks an event: a JSON object with `params`. One that is none has no parameters, and no call about it goes on.
+    #[must_use]
+    pub fn check(json: Bytes) -> Self {
+        let params = Call::find_params(&json);
+        Self { json, params }
+    }
+}
+
 /// Dispatches calls as if a runtime had sent them, checked already.
 #[derive(Clone)]
 pub struct Caller(Arc<Dispatcher>);
@@ -25,10 +42,10 @@ impl Caller {
         Self(dispatcher)
     }
 
-    /// Asks the guards of a tool about one call, in a session and a run. `event_json` is a JSON object with `params`.
-    /// True: it goes on, and its decision is used up. Cancel safe: a dropped future cancels the call.
-    pub async fn before_tool_call(&self, tool: &str, event_json: Bytes) -> bool {
-        let call = call(tool, event_json, false);
+    /// Asks the guards of a tool about one call, in a session and a run. True: it goes on, and its decision is used
+    /// up. Cancel safe: a dropped future cancels the call.
+    pub async fn before_tool_call(&self, tool: &str, event: &Event) -> bool {
+        let call = call(tool, event, false);
         let runtime_id = Arc::clone(&call.runtime_id);
         let outcome = self.0.dispatch(call).await;
         // A runtime uses its decision up before it runs the tool.
@@ -38,24 +55,24 @@ impl Caller {
     }
 
     /// The handlers that are asked about such a call, and let it pass.
-    pub async fn asked(&self, tool: &str, event_json: Bytes) -> usize {
-        let handlers = self.0.dispatch(call(tool, event_json, true)).await.handlers;
+    pub async fn asked(&self, tool: &str, event: &Event) -> usize {
+        let handlers = self.0.dispatch(call(tool, event, true)).await.handlers;
         handlers.iter().filter(|handler| handler.outcome() == HandlerOutcome::Allow).count()
     }
 }
 
-fn call(tool: &str, event_json: Bytes, report_handlers: bool) -> Call {
+fn call(tool: &str, event: &Event, report_handlers: bool) -> Call {
     let session = SessionRef { runtime_id: RUNTIME.to_owned(), key: SESSION.to_owned(), ..Default::default() };
     let asked = Box::new(HookInvocation {
         tool_name: tool.to_owned(),
         tool_call_id: "call-1".to_owned(),
-        event_json,
+        event_json: event.json.clone(),
         session: Some(session),
         run: Some(RunRef { id: RUN.to_owned(), ..Default::default() }),
         report_handlers,
         ..Default::default()
     });
-    Call::checked(RUNTIME.into(), Hook::BeforeToolCall, asked)
+    Call::checked(RUNTIME.into(), Hook::BeforeToolCall, asked, event.params.clone())
 }
 
 /// Publishes events as if a runtime had sent them, checked already, in one run.

@@ -61,11 +61,20 @@ pub(crate) struct Call {
 impl Call {
     /// A call as [`invocation::check`](super::invocation::check) leaves one that has no bound of its own, no run and no
     /// conversation.
-    pub(crate) fn checked(runtime_id: Arc<str>, hook: Hook, asked: Box<runtime::HookInvocation>) -> Self {
+    pub(crate) fn checked(
+        runtime_id: Arc<str>,
+        hook: Hook,
+        asked: Box<runtime::HookInvocation>,
+        params: Option<Range<usize>>,
+    ) -> Self {
+        Self { runtime_id, hook, asked, deadline: None, conversation: false, params, run: None }
+    }
+
+    /// Where the `params` of an event stand; `None` also where it is no JSON.
+    pub(crate) fn find_params(event: &[u8]) -> Option<Range<usize>> {
         use crate::domain::json;
         let limits = json::ValueLimits::payload(json::PAYLOAD_DEPTH);
-        let found = json::validate_members(&asked.event_json, &limits, "params", &[]).unwrap_or_default();
-        Self { runtime_id, hook, asked, deadline: None, conversation: false, params: found.first, run: None }
+        json::validate_members(event, &limits, "params", &[]).ok()?.first
     }
 }
 

@@ -178,5 +178,6 @@ pub(crate) fn before_tool_call(tool: &str, params: &str) -> Call {
         report_handlers: true,
         ..Default::default()
     });
-    Call::checked("default".into(), Hook::BeforeToolCall, asked)
+    let params = Call::find_params(&asked.event_json);
+    Call::checked("default".into(), Hook::BeforeToolCall, asked, params)
 }

@@ -244,7 +244,8 @@ pub(super) fn with_event(row: &Row, event: &str) -> Call {
         wait_for_observers: true,
         ..Default::default()
     });
-    Call::checked("default".into(), row.hook, asked)
+    let params = Call::find_params(&asked.event_json);
+    Call::checked("default".into(), row.hook, asked, params)
 }
 
 /// An answer of a hook.

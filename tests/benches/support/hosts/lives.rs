@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use outrigger::bench::Caller;
+use outrigger::bench::{Caller, Event};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
@@ -52,6 +52,7 @@ impl Lives {
         let plugin = self.operator.first()?.to_owned();
         self.operator.stop(&plugin, false).await?;
         self.marks.forget();
+        let event = Event::check(super::event(super::EVENT_BYTES));
         let asked = Instant::now();
         let start = tokio::spawn({
             let operator = self.operator.clone();
@@ -59,7 +60,7 @@ impl Lives {
         });
         let begun = self.marks.next(Mark::Starts).await?;
         let ready = self.marks.next(Mark::Ready).await?;
-        go_on(self.caller.before_tool_call("exec", super::event(super::EVENT_BYTES)).await)?;
+        go_on(self.caller.before_tool_call("exec", &event).await)?;
         let answered = Instant::now();
         start.await??;
         let nanos = |from: Instant, to: Instant| to.duration_since(from).as_nanos() as f64;
@@ -73,8 +74,8 @@ impl Lives {
     /// Kills the first plugin while calls are in flight: `ended` from the signal to the last one's end, `pidfd` to when a
     /// thread that waits for nothing else is told of the very same death.
     async fn kill(&mut self) -> Result<Numbers> {
-        let answers = Bytes::from_static(br#"{"params":{"answer":true}}"#);
-        go_on(self.caller.before_tool_call("wait", answers).await)?;
+        let answers = Event::check(Bytes::from_static(br#"{"params":{"answer":true}}"#));
+        go_on(self.caller.before_tool_call("wait", &answers).await)?;
         let pid = self.operator.pid(self.operator.first()?).await?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         let watch = std::thread::spawn(move || {
@@ -84,8 +85,8 @@ impl Lives {
         let mut pending = JoinSet::new();
         for _ in 0..PENDING {
             let caller = self.caller.clone();
-            pending
-                .spawn(async move { caller.before_tool_call("wait", Bytes::from_static(br#"{"params":{}}"#)).await });
+            let waits = Event::check(Bytes::from_static(br#"{"params":{}}"#));
+            pending.spawn(async move { caller.before_tool_call("wait", &waits).await });
         }
         // Time for the calls to be with the plugin, and for the thread to wait.
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -111,10 +112,10 @@ impl Lives {
     /// Asks every plugin about large calls; plugin `n` guards the tool `tool-n`.
     async fn large(&self) -> Result<()> {
         let text = "x".repeat(LARGE.0);
-        let event = Bytes::from(format!(r#"{{"params":{{"text":"{text}"}}}}"#));
+        let event = Event::check(Bytes::from(format!(r#"{{"params":{{"text":"{text}"}}}}"#)));
         for number in 0..self.operator.plugins.len() {
             for _ in 0..LARGE.1 {
-                go_on(self.caller.before_tool_call(&format!("tool-{number}"), event.clone()).await)?;
+                go_on(self.caller.before_tool_call(&format!("tool-{number}"), &event).await)?;
             }
         }
         Ok(())

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
-use outrigger::bench::Caller;
+use outrigger::bench::{Caller, Event};
 use outrigger::{Options, Supervisor};
 use serde_json::Value;
 
@@ -22,20 +21,20 @@ use super::spread::Spread;
 struct OneHop {
     caller: Caller,
     tool: String,
-    event: Bytes,
+    event: Event,
 }
 
 impl OneHop {
     /// As an order wants it.
     fn new(caller: &Caller, order: &Value) -> Result<Self> {
         let tool = order["tool"].as_str().unwrap_or("exec").to_owned();
-        Ok(Self { caller: caller.clone(), tool, event: super::event_of(order)? })
+        Ok(Self { caller: caller.clone(), tool, event: Event::check(super::event_of(order)?) })
     }
 }
 
 impl Call for OneHop {
     async fn call(&self) -> Result<()> {
-        go_on(self.caller.before_tool_call(&self.tool, self.event.clone()).await)
+        go_on(self.caller.before_tool_call(&self.tool, &self.event).await)
     }
 }
 
@@ -79,5 +78,5 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
 
 /// How many handlers such a call has.
 async fn asked(call: OneHop) -> Result<Numbers> {
-    Ok(numbers([("asked", call.caller.asked(&call.tool, call.event).await as f64)]))
+    Ok(numbers([("asked", call.caller.asked(&call.tool, &call.event).await as f64)]))
 }
