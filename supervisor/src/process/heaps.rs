@@ -1,10 +1,10 @@
-//! How many heaps the threads of this process have.
+//! How many heaps the threads of this process have: one.
 
-/// Heaps for all threads together: one for the thread that does nearly everything, and one more.
+/// Heaps for all threads together. A second one keeps its own pieces of every mass start, which nothing fills again.
 #[cfg(target_env = "gnu")]
-const HEAPS: libc::c_int = 2;
+const HEAPS: libc::c_int = 1;
 
-/// Lets all threads of this process share few heaps, in glibc, which would give eight to each processor otherwise. Each
+/// Lets all threads of this process share one heap, in glibc, which would give eight to each processor otherwise. Each
 /// keeps what it once needed, and a supervisor's threads besides its first need much now and then, one at a time.
 ///
 /// For a program that is a supervisor and nothing else, before it starts a thread. Elsewhere it does nothing.
