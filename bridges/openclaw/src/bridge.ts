@@ -1,0 +1,159 @@
+// What all registrations of the plugin in one process share: OpenClaw loads the plugin's module and calls `register`
+// several times (to discover, to prepare, for the run), each time in a module instance of its own, and asks hooks of one
+// registration while events go to another. So there is one connection a process, and it hangs on the global object.
+import { type HookAnswer, type HookCall, type HookName, Runtime, type ServedTool } from "outrigger-runtime";
+import { ensureSupervisor } from "./child.js";
+import type { Config } from "./config.js";
+import { Calls } from "./gate/calls.js";
+import { SERVED } from "./hooks/served.js";
+import type { Fields, Logger } from "./openclaw.js";
+import { contextOf, eventOf } from "./payload.js";
+import { LiveRuns } from "./runs.js";
+import { subjectOf } from "./subject.js";
+
+/** The version stands in the key, so that a reloaded plugin of another version does not get the old one's connection. */
+const SHARED = Symbol.for("outrigger.openclaw/0.1.0");
+/** Calls that a registration's end waits for; beyond it the oldest are no longer waited for. */
+const MOST_PENDING = 1_024;
+
+/** What a hook call may say besides its event and context. */
+export type CallExtras = Partial<Pick<HookCall, "toolName" | "toolCallId" | "signal" | "waitForObservers" | "targetPluginId">>;
+
+export class Bridge {
+  readonly runtime: Runtime;
+  readonly runs = new LiveRuns();
+  /** Shared too: the policy may be asked of one registration and the last hook of another. */
+  readonly calls = new Calls();
+  /** Tools that plugins serve, as last listed. */
+  tools: ServedTool[] = [];
+  #listed: bigint | undefined;
+  readonly #pending = new Set<Promise<unknown>>();
+  #first: Promise<boolean> | undefined;
+  #stopChild: (() => void) | undefined;
+
+  constructor(
+    readonly config: Config,
+    readonly logger: Logger,
+    openclaw: string,
+  ) {
+    this.runtime = new Runtime({
+      socketPath: config.socket,
+      keyPath: config.keyFile,
+      software: `openclaw ${openclaw}`.slice(0, 128),
+      servedHooks: [...SERVED],
+      liveRuns: () => this.runs.list(),
+      failClosedHooks: config.failClosed as HookName[] | undefined,
+      callTimeoutMs: config.callMs,
+      onContributions: () => this.#track(this.#listTools()),
+      // OpenClaw ends the process by itself when a turn is over, but nothing of ours should hold it up either.
+      unref: true,
+      logger: prefixed(logger),
+    });
+  }
+
+  /** Opens the connection; neither throws nor waits. */
+  start(): void {
+    if (this.config.supervisor.start) this.#stopChild = ensureSupervisor(this.config, this.logger);
+    this.runtime.start();
+  }
+
+  /** Waits for the first contact, once and within its bound: a turn must not be decided in the first milliseconds. */
+  ready(): Promise<boolean> {
+    if (this.runtime.contributions !== undefined) return Promise.resolve(true);
+    this.#first ??= this.runtime.attached({ timeoutMs: this.config.attachMs });
+    return this.#first;
+  }
+
+  /** Asks the plugins. Makes no call where none wants the hook; never rejects. */
+  async call(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}): Promise<HookAnswer> {
+    await this.ready();
+    const { event: rest, messages } = eventOf(event);
+    const subject = subjectOf(event, context);
+    this.runs.seen(subject);
+    return this.runtime.callHook({
+      hook,
+      event: rest,
+      context: contextOf(context),
+      messages: this.runtime.wantsConversation(hook) ? messages : undefined,
+      ...subject,
+      ...extras,
+    } as HookCall);
+  }
+
+  /** Tells observers and does not wait; the end of the registration does. */
+  tell(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}): Promise<unknown> {
+    return this.#track(this.call(hook, event, context, extras));
+  }
+
+  /** Work that the end of a registration waits for. */
+  later(work: Promise<unknown>): void {
+    void this.#track(work);
+  }
+
+  /** Waits, within its bound, until what was told has arrived. */
+  async settle(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const enough = new Promise((done) => (timer = setTimeout(done, this.config.closeMs)));
+    await Promise.race([Promise.allSettled([...this.#pending]).then(() => this.runtime.flush?.({ timeoutMs: this.config.closeMs })), enough]);
+    clearTimeout(timer);
+  }
+
+  async close(): Promise<void> {
+    await this.settle();
+    await this.runtime.close({ timeoutMs: this.config.closeMs });
+    this.#stopChild?.();
+  }
+
+  #track(work: Promise<unknown>): Promise<unknown> {
+    const settled = work.catch((error) => this.logger.warn(`outrigger: ${String(error)}`));
+    this.#pending.add(settled);
+    if (this.#pending.size > MOST_PENDING) this.#pending.delete(this.#pending.values().next().value as Promise<unknown>);
+    void settled.finally(() => this.#pending.delete(settled));
+    return settled;
+  }
+
+  async #listTools(): Promise<void> {
+    const epoch = this.runtime.contributions?.catalogueEpoch;
+    if (epoch === this.#listed) return;
+    this.#listed = epoch;
+    this.tools = await this.runtime.listTools();
+  }
+}
+
+interface Shared {
+  bridge: Bridge;
+  settings: string;
+  holders: number;
+}
+
+/** OpenClaw's log with our name before each line. */
+function prefixed(logger: Logger): Logger {
+  const say = (level: keyof Logger) => (message: string) => logger[level]?.(`outrigger: ${message}`);
+  return { debug: say("debug"), info: say("info"), warn: say("warn"), error: say("error") };
+}
+
+/** The process's bridge, made by the first registration that asks; each one must be let go of once. */
+export function acquire(config: Config, logger: Logger, openclaw: string): { bridge: Bridge; release(): Promise<void> } {
+  const holder = globalThis as { [SHARED]?: Shared };
+  const settings = JSON.stringify(config);
+  // Other settings after a reload: the registrations that still have the old one keep it until they end.
+  if (holder[SHARED]?.settings !== settings) {
+    const made = new Bridge(config, logger, openclaw);
+    holder[SHARED] = { bridge: made, settings, holders: 0 };
+    made.start();
+  }
+  const shared = holder[SHARED] as Shared;
+  shared.holders += 1;
+  let held = true;
+  return {
+    bridge: shared.bridge,
+    async release() {
+      if (!held) return;
+      held = false;
+      shared.holders -= 1;
+      if (shared.holders > 0) return shared.bridge.settle();
+      if (holder[SHARED] === shared) delete holder[SHARED];
+      await shared.bridge.close();
+    },
+  };
+}
