@@ -1,0 +1,285 @@
+/**
+ * Publishes agent events. The supervisor tells what it took when a stream is closed, so events go in short streams, one
+ * after the other: what was written is kept until the stream's answer, and written again with its positions if that
+ * does not come.
+ */
+
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type ClientWritableStream, status } from "@grpc/grpc-js";
+
+import { type Backoff, backoffMs } from "./backoff.js";
+import { type Buffered, EventBuffer, type EventBufferBounds, type WantedStreams } from "./event_buffer.js";
+import { fromStatus, type RuntimeError } from "./errors.js";
+import { type PublishEventsRequest, PublishEventsRequestSchema, type PublishEventsResponse, RuntimeService } from "./gen/outrigger/runtime/v1/runtime_pb.js";
+import { type AgentEvent as WireEvent, AgentEventSchema, Provenance as WireProvenance } from "./gen/outrigger/types/v1/event_pb.js";
+import { encodeJson, type JsonValue } from "./json.js";
+import type { Link } from "./link.js";
+import { Changes, startTimer } from "./timers.js";
+
+/** How far the text in an event can be believed. */
+export type Provenance = "host" | "owner" | "untrusted";
+
+/** One event of a run. */
+export interface AgentEvent {
+  runId: string;
+  /** `lifecycle`, `tool`, `assistant`, … */
+  stream: string;
+  data: JsonValue;
+  /** Position in the run, from 1 without gaps. Absent: numbered here, in the order of publishing. */
+  seq?: number | bigint;
+  /** When it happened, in ms since 1970. Absent: now. */
+  timeMs?: number;
+  sessionKey?: string;
+  sessionId?: string;
+  agentId?: string;
+  /** Default `host` for `lifecycle`, `usage`, `model`, `compaction` and `approval`, else `untrusted`. */
+  provenance?: Provenance;
+  /** The run ends with it; `lifecycle` only. */
+  terminal?: boolean;
+}
+
+/** Counts of events since the start. */
+export interface EventCounts {
+  /** Confirmed by the supervisor, repetitions included. */
+  published: number;
+  /** Not published, as nobody wants their stream. */
+  eventsSkipped: number;
+  /** Lost, as the buffer was full or they could not be written. */
+  eventsDropped: number;
+  /** Refused by the supervisor. */
+  eventsRejected: number;
+  /** Written again after a break and known already. */
+  eventsDuplicate: number;
+}
+
+/** Events and bytes of one message; the contract's bounds are 1,024 and 4 MiB. */
+const MESSAGE = { events: 256, bytes: 512 * 1024 };
+/** Events and bytes of one stream, so that no more than these are written twice. */
+const STREAM = { events: 1024, bytes: 2 * 1024 * 1024 };
+/** A stream with nothing more to write is closed after so long, in ms. */
+const IDLE_MS = 50;
+/** How long the supervisor may take to answer a closed stream, in ms. */
+const ANSWER_MS = 10_000;
+/** Longest data of an event, in bytes: the contract's bound on payloads. */
+const MOST_DATA = 3 * 1024 * 1024;
+/** Characters that the fields beside the data may take in sum are far fewer; counted with each event. */
+const OVERHEAD = 256;
+
+const META_STREAMS = new Set(["lifecycle", "usage", "model", "compaction", "approval"]);
+const PROVENANCES = { host: WireProvenance.HOST, owner: WireProvenance.OWNER, untrusted: WireProvenance.UNTRUSTED };
+
+/** Publishes what is wanted, one stream at a time. */
+export class Publisher {
+  readonly counts: EventCounts = { published: 0, eventsSkipped: 0, eventsDropped: 0, eventsRejected: 0, eventsDuplicate: 0 };
+  readonly #buffer: EventBuffer<WireEvent>;
+  readonly #backoff: Backoff;
+  readonly #unref: boolean;
+  readonly #onProblem: (message: string) => void;
+  readonly #changes = new Changes();
+  #link: Link | undefined;
+  #stream: ClientWritableStream<PublishEventsRequest> | undefined;
+  #streamBytes = 0;
+  /** The sending side is closed: the answer is waited for. */
+  #closing = false;
+  /** The connection has no room: wait for it. */
+  #full = false;
+  #failures = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #scheduled = false;
+
+  constructor(bounds: EventBufferBounds, backoff: Backoff, unref: boolean, onProblem: (message: string) => void) {
+    this.#buffer = new EventBuffer(bounds);
+    this.#backoff = backoff;
+    this.#unref = unref;
+    this.#onProblem = onProblem;
+  }
+
+  /** Takes an event; false where it is lost. */
+  publish(event: AgentEvent): boolean {
+    const buffered = toBuffered(event);
+    if (typeof buffered === "string") {
+      this.#onProblem(buffered);
+      this.counts.eventsDropped += 1;
+      return false;
+    }
+    const offered = this.#buffer.offer(buffered, () => (this.counts.eventsDropped += 1));
+    if (offered === "skipped") this.counts.eventsSkipped += 1;
+    if (offered === "dropped") this.counts.eventsDropped += 1;
+    if (offered === "queued") this.#schedule();
+    return offered !== "dropped";
+  }
+
+  /** Says which streams are wanted. */
+  want(wanted: WantedStreams): void {
+    this.#buffer.want(wanted);
+  }
+
+  /** Publishes over a connection from now on. */
+  attach(link: Link): void {
+    this.#link = link;
+    this.#failures = 0;
+    this.#schedule();
+  }
+
+  /** The connection is gone. */
+  detach(): void {
+    this.#link = undefined;
+    this.#abandon();
+  }
+
+  /** Waits until all is confirmed, or all of one run; false where that takes longer. */
+  flush(timeoutMs: number, runId?: string): Promise<boolean> {
+    const done = (): boolean =>
+      runId === undefined ? this.#buffer.waiting + this.#buffer.written === 0 : !this.#buffer.holds(runId);
+    if (!done() && this.#stream && !this.#closing && this.#buffer.waiting === 0) this.#close();
+    return this.#changes.until(done, timeoutMs);
+  }
+
+  /** A run has ended. */
+  forget(runId: string): void {
+    this.#buffer.forget(runId);
+  }
+
+  /** Gives up what is left. */
+  close(): void {
+    this.detach();
+    this.#changes.notify();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#closing || this.#full || this.#link === undefined) return;
+    this.#scheduled = true;
+    // After what the current turn of the loop still publishes.
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    const link = this.#link;
+    if (link === undefined || this.#closing || this.#full) return;
+    while (this.#buffer.waiting > 0 && this.#buffer.written < STREAM.events && this.#streamBytes < STREAM.bytes) {
+      const room = Math.min(MESSAGE.events, STREAM.events - this.#buffer.written);
+      const taken = this.#buffer.take(room, MESSAGE.bytes);
+      if (taken.length === 0) continue;
+      this.#stream ??= this.#open(link);
+      for (const { event, seq } of taken) event.seq = seq ?? 0n;
+      this.#streamBytes += taken.reduce((sum, { bytes }) => sum + bytes, 0);
+      const events = taken.map(({ event }) => event);
+      if (!this.#stream.write(create(PublishEventsRequestSchema, { events }))) {
+        this.#full = true;
+        const stream = this.#stream;
+        stream.once("drain", () => {
+          if (stream !== this.#stream) return;
+          this.#full = false;
+          this.#schedule();
+        });
+        return;
+      }
+    }
+    this.#changes.notify();
+    if (this.#stream === undefined) return;
+    if (this.#buffer.waiting > 0) return this.#close();
+    clearTimeout(this.#timer);
+    this.#timer = startTimer(IDLE_MS, this.#unref, () => this.#close());
+  }
+
+  #open(link: Link): ClientWritableStream<PublishEventsRequest> {
+    const stream = link.clientStream(RuntimeService.method.publishEvents, (error, answer) => {
+      if (stream !== this.#stream) return;
+      if (error || answer === undefined) this.#failed(fromStatus(error ?? new Error("no answer")));
+      else this.#confirmed(answer);
+    });
+    // The callback has told it.
+    stream.on("error", () => {});
+    return stream;
+  }
+
+  #close(): void {
+    clearTimeout(this.#timer);
+    this.#closing = true;
+    this.#stream?.end();
+    this.#timer = startTimer(ANSWER_MS, this.#unref, () => {
+      this.#failed(fromStatus({ code: status.DEADLINE_EXCEEDED, details: "published events were not confirmed in time" }));
+    });
+  }
+
+  #confirmed(answer: PublishEventsResponse): void {
+    const whole = this.#closing;
+    this.#ended();
+    this.#failures = 0;
+    this.counts.published += Number(answer.accepted);
+    this.counts.eventsDuplicate += Number(answer.duplicate);
+    this.counts.eventsRejected += Number(answer.rejected);
+    for (const problem of answer.problems) this.#onProblem(`an event was refused: ${problem}`);
+    // An answer before the end was sent is about a part.
+    if (whole) this.#buffer.confirm();
+    else this.#buffer.restore();
+    this.#changes.notify();
+    this.#schedule();
+  }
+
+  #failed(error: RuntimeError): void {
+    this.#abandon();
+    if (error.code === status.INVALID_ARGUMENT || error.code === status.UNIMPLEMENTED) {
+      // Writing it again would come to the same.
+      const lost = this.#buffer.take(STREAM.events, STREAM.bytes).length;
+      this.#buffer.confirm();
+      this.counts.eventsDropped += lost;
+      this.#onProblem(`${lost} events were lost: ${error}`);
+      this.#changes.notify();
+    }
+    if (this.#link === undefined) return;
+    this.#failures += 1;
+    const wait = backoffMs(this.#backoff, this.#failures);
+    this.#closing = true;
+    this.#timer = startTimer(wait, this.#unref, () => {
+      this.#closing = false;
+      this.#schedule();
+    });
+  }
+
+  /** What was written is written again. */
+  #abandon(): void {
+    const stream = this.#stream;
+    this.#ended();
+    stream?.cancel();
+    this.#buffer.restore();
+  }
+
+  #ended(): void {
+    clearTimeout(this.#timer);
+    this.#stream = undefined;
+    this.#streamBytes = 0;
+    this.#closing = false;
+    this.#full = false;
+  }
+}
+
+function toBuffered(given: AgentEvent): Buffered<WireEvent> | string {
+  const { runId, stream, terminal = false, timeMs = Date.now() } = given;
+  let dataJson: Uint8Array;
+  try {
+    dataJson = encodeJson(given.data ?? null);
+  } catch (error) {
+    return `an event of stream \`${stream}\` was lost: ${(error as Error).message}`;
+  }
+  if (dataJson.length > MOST_DATA) {
+    return `an event of stream \`${stream}\` was lost: its data has ${dataJson.length} bytes, at most ${MOST_DATA}`;
+  }
+  const event = create(AgentEventSchema, {
+    runId,
+    stream,
+    dataJson,
+    time: timestampFromMs(timeMs),
+    sessionKey: given.sessionKey ?? "",
+    sessionId: given.sessionId ?? "",
+    agentId: given.agentId ?? "",
+    provenance: PROVENANCES[given.provenance ?? (META_STREAMS.has(stream) ? "host" : "untrusted")],
+    terminal,
+  });
+  const bytes = dataJson.length + OVERHEAD;
+  return { event, runId, stream, terminal, bytes, given: given.seq === undefined ? undefined : BigInt(given.seq) };
+}
