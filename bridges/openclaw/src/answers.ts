@@ -68,9 +68,9 @@ export const delivery: Convert = ({ result }) => (result?.kind === "subagent_del
 
 /** OpenClaw keeps one outcome a registration, so the plugins' verdicts become one: any block vetoes. */
 export const evaluation: Convert = (answer) => {
-  const judged = (answer.evaluations ?? []).flatMap(({ handler, evaluation: it }) => (it?.verdict === "completed" ? [{ handler, it }] : []));
+  const judged = answer.evaluations.flatMap(({ handler, evaluation: it }) => (it.verdict === "completed" ? [{ handler, it }] : []));
   if (judged.length === 0) return undefined;
   const vetoes = judged.filter(({ it }) => it.block);
-  const said = (vetoes.length > 0 ? vetoes : judged).map(({ handler, it }) => `${handler.pluginId}: ${it.reason ?? (it.block ? "blocked" : "passed")}`);
+  const said = (vetoes.length > 0 ? vetoes : judged).map(({ handler, it }) => `${handler?.pluginId ?? "a plugin"}: ${it.reason ?? (it.block ? "blocked" : "passed")}`);
   return { decision: vetoes.length > 0 ? "block" : "pass", decisionReason: said.join("; "), summary: said.join("; "), evaluatorVersion: "outrigger" };
 };

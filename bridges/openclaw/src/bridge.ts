@@ -1,14 +1,13 @@
 // What all registrations of the plugin in one process share: OpenClaw loads the plugin's module and calls `register`
 // several times (to discover, to prepare, for the run), each time in a module instance of its own, and asks hooks of one
 // registration while events go to another. So there is one connection a process, and it hangs on the global object.
-import { type HookAnswer, type HookCall, type HookName, Runtime, type ServedTool } from "outrigger-runtime";
+import { type HookAnswer, type HookCall, type HookName, type JsonValue, Runtime, type ServedTool } from "outrigger-runtime";
 import { ensureSupervisor } from "./child.js";
 import type { Config } from "./config.js";
 import { Calls } from "./gate/calls.js";
 import { SERVED } from "./hooks/served.js";
 import type { Fields, Logger } from "./openclaw.js";
-import { contextOf, eventOf } from "./payload.js";
-import { LiveRuns } from "./runs.js";
+import { contextOf, eventOf, plain } from "./payload.js";
 import { subjectOf } from "./subject.js";
 
 /** The version stands in the key, so that a reloaded plugin of another version does not get the old one's connection. */
@@ -21,7 +20,6 @@ export type CallExtras = Partial<Pick<HookCall, "toolName" | "toolCallId" | "sig
 
 export class Bridge {
   readonly runtime: Runtime;
-  readonly runs = new LiveRuns();
   /** Shared too: the policy may be asked of one registration and the last hook of another. */
   readonly calls = new Calls();
   /** Tools that plugins serve, as last listed. */
@@ -41,7 +39,6 @@ export class Bridge {
       keyPath: config.keyFile,
       software: `openclaw ${openclaw}`.slice(0, 128),
       servedHooks: [...SERVED],
-      liveRuns: () => this.runs.list(),
       failClosedHooks: config.failClosed as HookName[] | undefined,
       callTimeoutMs: config.callMs,
       onContributions: () => this.#track(this.#listTools()),
@@ -68,16 +65,9 @@ export class Bridge {
   async call(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}): Promise<HookAnswer> {
     await this.ready();
     const { event: rest, messages } = eventOf(event);
-    const subject = subjectOf(event, context);
-    this.runs.seen(subject);
-    return this.runtime.callHook({
-      hook,
-      event: rest,
-      context: contextOf(context),
-      messages: this.runtime.wantsConversation(hook) ? messages : undefined,
-      ...subject,
-      ...extras,
-    } as HookCall);
+    // The conversation is turned into JSON only where somebody wants it.
+    const conversation = messages && (() => plain(messages) as JsonValue[]);
+    return this.runtime.callHook({ hook, event: rest, context: contextOf(context), messages: conversation, ...subjectOf(event, context), ...extras });
   }
 
   /** Tells observers and does not wait; the end of the registration does. */
@@ -94,7 +84,7 @@ export class Bridge {
   async settle(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const enough = new Promise((done) => (timer = setTimeout(done, this.config.closeMs)));
-    await Promise.race([Promise.allSettled([...this.#pending]).then(() => this.runtime.flush?.({ timeoutMs: this.config.closeMs })), enough]);
+    await Promise.race([Promise.allSettled([...this.#pending]).then(() => this.runtime.flush(this.config.closeMs)), enough]);
     clearTimeout(timer);
   }
 

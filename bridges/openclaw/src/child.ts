@@ -1,7 +1,7 @@
 // `outrigger run` as a child of OpenClaw, where nobody else runs it.
 import { spawn } from "node:child_process";
 import { connect } from "node:net";
-import { runtimeSocketPath } from "outrigger-runtime";
+import { runtimeDir, runtimeSocket } from "outrigger-runtime";
 import type { Config } from "./config.js";
 import type { Logger } from "./openclaw.js";
 
@@ -9,7 +9,7 @@ import type { Logger } from "./openclaw.js";
 export function ensureSupervisor(config: Config, logger: Logger): () => void {
   let stop = () => {};
   let unwanted = false;
-  const socket = connect(config.socket ?? runtimeSocketPath());
+  const socket = connect(config.socket ?? runtimeSocket(config.supervisor.runtimeDir ?? runtimeDir()));
   socket.unref();
   socket.once("connect", () => socket.destroy());
   socket.once("error", () => {

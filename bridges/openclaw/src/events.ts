@@ -3,6 +3,10 @@ import type { Bridge } from "./bridge.js";
 import type { AgentEvent, PluginApi } from "./openclaw.js";
 import { plain } from "./payload.js";
 
+/** The last event of each run: where two registrations are told of one, it is published once. */
+const published = new Map<string, number>();
+const MOST_RUNS = 1_024;
+
 export function registerEvents(api: PluginApi, bridge: Bridge): void {
   api.agent?.events?.registerAgentEventSubscription({
     id: "outrigger",
@@ -15,18 +19,18 @@ export function registerEvents(api: PluginApi, bridge: Bridge): void {
 const isTerminal = ({ stream, data }: AgentEvent): boolean => stream === "lifecycle" && (data["phase"] === "end" || data["phase"] === "error");
 
 function publish(bridge: Bridge, event: AgentEvent): void {
+  if (event.seq <= (published.get(event.runId) ?? 0)) return;
+  published.set(event.runId, event.seq);
+  if (published.size > MOST_RUNS) published.delete(published.keys().next().value as string);
   const terminal = isTerminal(event);
-  const session = event.sessionKey === undefined ? undefined : { key: event.sessionKey, id: event.sessionId, agentId: event.agentId };
-  bridge.runs.seen({ run: event.runId, session });
   bridge.runtime.publish({
     runId: event.runId,
     stream: event.stream,
-    data: plain(event.data),
+    data: plain(event.data) ?? {},
     timeMs: event.ts,
     sessionKey: event.sessionKey,
     sessionId: event.sessionId,
     agentId: event.agentId,
     terminal,
-  } as never);
-  if (terminal) bridge.runs.ended(event.runId);
+  });
 }

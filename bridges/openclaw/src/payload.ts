@@ -1,5 +1,6 @@
 // OpenClaw's values as JSON for plugins. What a plugin gets leaves the process, so a context is taken by an allow-list:
 // some contexts hold the whole configuration, with its secrets, and live objects.
+import type { JsonObject, JsonValue } from "outrigger-runtime";
 import type { Fields } from "./openclaw.js";
 
 /** Members of hook contexts that are handed on. */
@@ -19,25 +20,31 @@ const CONVERSATION = ["messages", "historyMessages"] as const;
 const DEEPEST = 100;
 
 /** The context as plugins may see it. */
-export function contextOf(context: Fields): Fields {
-  const picked: Fields = {};
-  for (const key of CONTEXT) if (context[key] !== undefined) picked[key] = plain(context[key]);
+export function contextOf(context: Fields): JsonObject {
+  const picked: JsonObject = {};
+  for (const key of CONTEXT) {
+    const value = plain(context[key]);
+    if (value !== undefined) picked[key] = value;
+  }
   return picked;
 }
 
 /** An event without the conversation, and the conversation. */
-export function eventOf(event: Fields): { event: Fields; messages?: unknown[] } {
-  const rest: Fields = {};
+export function eventOf(event: Fields): { event: JsonObject; messages?: unknown[] } {
+  const rest: JsonObject = {};
   let messages: unknown[] | undefined;
   for (const [key, value] of Object.entries(event)) {
     if ((CONVERSATION as readonly string[]).includes(key) && Array.isArray(value)) messages = value;
-    else rest[key] = plain(value);
+    else {
+      const taken = plain(value);
+      if (taken !== undefined) rest[key] = taken;
+    }
   }
   return { event: rest, messages };
 }
 
 /** A value with nothing but JSON in it: functions and symbols are left out, numbers that are none become null. */
-export function plain(value: unknown, depth = 0): unknown {
+export function plain(value: unknown, depth = 0): JsonValue | undefined {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -57,7 +64,7 @@ export function plain(value: unknown, depth = 0): unknown {
   if (value instanceof Uint8Array || value instanceof AbortSignal) return undefined;
   if (value instanceof Error) return value.message;
   if (Array.isArray(value)) return value.map((item) => plain(item, depth + 1) ?? null);
-  const out: Fields = {};
+  const out: JsonObject = {};
   for (const [key, item] of Object.entries(value)) {
     const taken = plain(item, depth + 1);
     if (taken !== undefined) out[key] = taken;

@@ -1,11 +1,11 @@
 // Tools that plugins serve, as tools of OpenClaw. OpenClaw asks a factory for them at every turn, so they may come and
 // go; but it takes only names that the plugin's manifest claims (`contracts.tools`), which `outrigger-openclaw-tools` writes.
 import { readFileSync } from "node:fs";
-import type { ServedTool, ToolResult } from "outrigger-runtime";
+import type { JsonObject, ServedTool, ToolResult } from "outrigger-runtime";
 import type { Bridge } from "./bridge.js";
 import type { Calls } from "./gate/calls.js";
 import type { PluginApi, Tool, ToolAnswer, ToolContent, ToolFactoryContext } from "./openclaw.js";
-import { isFields } from "./payload.js";
+import { isFields, plain } from "./payload.js";
 
 /** The manifest that OpenClaw read. */
 const MANIFEST = new URL("../openclaw.plugin.json", import.meta.url);
@@ -36,8 +36,8 @@ function served(tool: ServedTool, bridge: Bridge, calls: Calls, context: ToolFac
       if (approved !== undefined && !approved.allowed) throw new Error(approved.reason ?? "the approval was not given");
       const key = context.sessionKey;
       const session = admitted?.subject.session ?? (key ? { key, id: context.sessionId, agentId: context.agentId } : undefined);
-      const call = { tool: tool.name, arguments: isFields(params) ? params : {}, decision: admitted?.decision ?? approved?.decision, session, run: admitted?.subject.run, toolCallId: callId, signal };
-      for await (const news of bridge.runtime.invokeTool(call as never)) {
+      const call = { tool: tool.name, arguments: (plain(isFields(params) ? params : {}) as JsonObject), decision: admitted?.decision ?? approved?.decision, session, run: admitted?.subject.run, toolCallId: callId, signal };
+      for await (const news of bridge.runtime.invokeTool(call)) {
         if (news.result !== undefined) return answerOf(tool, news.result);
         onUpdate?.(progressOf(news.progress));
       }

@@ -25,8 +25,9 @@ export function approvalOf(bridge: Bridge, answer: HookAnswer, pluginId: string)
   const { approval } = answer;
   if (approval === undefined) return undefined;
   const { title, description, detail, severity, timeoutMs, allowed } = approval.request;
-  const asker = approval.pluginName ?? approval.pluginId;
-  const { promise: settled, resolve } = Promise.withResolvers<Settled>();
+  const asker = approval.pluginName || approval.pluginId;
+  let resolve: (settled: Settled) => void = () => {};
+  const settled = new Promise<Settled>((done) => (resolve = done));
   const offered = allowed.flatMap((outcome) => (outcome in DECISIONS ? [DECISIONS[outcome as keyof typeof DECISIONS]] : []));
   const request: RequireApproval = {
     title: title.slice(0, TITLE),
@@ -38,9 +39,8 @@ export function approvalOf(bridge: Bridge, answer: HookAnswer, pluginId: string)
     pluginId,
     onResolution(resolution) {
       const told = bridge.runtime
-        .resolveApproval(approval.approvalId, OUTCOMES[resolution] ?? "cancelled")
-        .then(({ decision }) => resolve({ allowed: decision !== undefined, decision, reason: decision === undefined ? "outrigger did not take the approval" : undefined }))
-        .catch((error) => resolve({ allowed: false, reason: `outrigger did not take the approval: ${String(error)}` }));
+        .resolveApproval(approval, OUTCOMES[resolution] ?? "cancelled")
+        .then(({ verdict, decision, reason }) => resolve({ allowed: verdict === "go_on" && decision !== undefined, decision, reason }));
       bridge.later(told);
     },
   };

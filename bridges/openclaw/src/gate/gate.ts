@@ -1,6 +1,6 @@
 // Deciding and confirming a tool call.
 import { randomUUID } from "node:crypto";
-import type { Decision, HookAnswer } from "outrigger-runtime";
+import type { Decision, JsonObject } from "outrigger-runtime";
 import { reasonOf } from "../answers.js";
 import type { Bridge } from "../bridge.js";
 import { toolOf } from "../hooks/register.js";
@@ -68,7 +68,7 @@ export class Gate {
     const final = answer.result?.kind === "tool_call" && answer.result.params !== undefined ? (answer.result.params as Fields) : params;
     const decided: Decided = { params: final, decision: answer.decision };
     if (answer.verdict === "ask") {
-      const approval = approvalOf(this.bridge, answer as HookAnswer, this.pluginId);
+      const approval = approvalOf(this.bridge, answer, this.pluginId);
       if (approval === undefined) return { answer: { block: true, blockReason: reasonOf(answer) } };
       decided.approval = approval.settled;
       return { decided, changed: !sameParams(final, params), approval: approval.request };
@@ -82,16 +82,15 @@ export class Gate {
       this.#admit(event, context, decision, undefined);
       return undefined;
     }
-    if (decision === undefined) return "outrigger let the tool run without a decision to redeem";
-    const { toolCallId } = toolOf(event, context);
-    const redeemed = await this.bridge.runtime.redeem({ ...decision, toolCallId: decision.toolCallId ?? toolCallId } as Decision, params as never);
-    return redeemed.ok ? undefined : `outrigger did not redeem the decision: ${redeemed.reason ?? "no reason given"}`;
+    if (decision === undefined) return "outrigger: there is no decision to redeem";
+    const { ok, reason } = await this.bridge.runtime.redeem(decision, params as JsonObject);
+    return ok ? undefined : (reason ?? "outrigger: the decision was not redeemed");
   }
 
   async #settled(approval: Promise<Settled>): Promise<Settled> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<Settled>((done) => {
-      timer = setTimeout(() => done({ allowed: false, reason: "outrigger did not take the approval in time" }), this.bridge.config.callMs);
+      timer = setTimeout(() => done({ allowed: false, reason: "outrigger: the approval was not taken in time" }), this.bridge.config.callMs);
     });
     const settled = await Promise.race([approval, late]);
     clearTimeout(timer);

@@ -70,16 +70,16 @@ function endSessions(api: PluginApi, bridge: Bridge): void {
     const { reason } = event;
     // `new`, `idle` and `daily` begin a fresh conversation under the same key, as a reset does; after a compaction, a
     // shutdown or a restart the same one goes on.
-    if (reason === "deleted") bridge.later(bridge.runtime.deleteSession({ session }));
+    if (reason === "deleted") bridge.later(bridge.runtime.deleteSession(session));
     else if (reason === "reset" || reason === "new" || reason === "idle" || reason === "daily") {
-      bridge.later(bridge.runtime.resetSession({ session, nextSessionId: next }));
+      bridge.later(bridge.runtime.resetSession(session, { nextSessionId: next }));
     }
   });
   api.on("session_start", (event, context) => {
     const key = event["sessionKey"] ?? context["sessionKey"];
     if (typeof key !== "string" || key === "") return;
     const session = { key, id: text(event["sessionId"]), agentId: text(context["agentId"]) };
-    bridge.later(bridge.ready().then(() => bridge.runtime.upsertSession({ session })));
+    bridge.later(bridge.ready().then(() => bridge.runtime.upsertSession(session)));
   });
 }
 

@@ -1,8 +1,9 @@
 // The two hooks of a turn that the runtime API has calls of its own for: they lease what plugins left for the turn, and
 // count how often an answer may be sent back.
+import type { JsonValue } from "outrigger-runtime";
 import type { Bridge } from "../bridge.js";
 import type { Fields } from "../openclaw.js";
-import { contextOf, eventOf } from "../payload.js";
+import { contextOf, eventOf, plain } from "../payload.js";
 import { subjectOf } from "../subject.js";
 
 /** Answers asked about, by run; more than one only where one is sent back. */
@@ -13,7 +14,6 @@ const MOST_RUNS = 1_024;
 export async function prepareTurn(bridge: Bridge, event: Fields, context: Fields): Promise<unknown> {
   await bridge.ready();
   const subject = subjectOf(event, context);
-  bridge.runs.seen(subject);
   const { runtime } = bridge;
   const wanted = runtime.wants("agent_turn_prepare", subject) ?? (subject.trigger === "heartbeat" ? runtime.wants("heartbeat_prompt_contribution", subject) : undefined);
   if (wanted === undefined || subject.session === undefined || subject.run === undefined) return undefined;
@@ -26,16 +26,15 @@ export async function prepareTurn(bridge: Bridge, event: Fields, context: Fields
     trigger: subject.trigger,
     event: rest,
     context: contextOf(context),
-    messages: runtime.wantsConversation("agent_turn_prepare") ? messages : undefined,
+    messages: messages && (() => plain(messages) as JsonValue[]),
   });
-  return defined({ prependContext: turn.prependContext || undefined, appendContext: turn.appendContext || undefined });
+  return defined({ prependContext: turn.prependContext, appendContext: turn.appendContext });
 }
 
 /** `before_agent_finalize`. */
 export async function finalizeTurn(bridge: Bridge, event: Fields, context: Fields): Promise<unknown> {
   await bridge.ready();
   const subject = subjectOf(event, context);
-  bridge.runs.seen(subject);
   const { runtime } = bridge;
   if (runtime.wants("before_agent_finalize", subject) === undefined || subject.session === undefined || subject.run === undefined) return undefined;
   const { event: rest, messages } = eventOf(event);
@@ -45,9 +44,9 @@ export async function finalizeTurn(bridge: Bridge, event: Fields, context: Field
     attempt: next(subject.run),
     event: rest,
     context: contextOf(context),
-    messages: runtime.wantsConversation("before_agent_finalize") ? messages : undefined,
+    messages: messages && (() => plain(messages) as JsonValue[]),
   });
-  const { action, reason, retries } = answer.decision;
+  const { action, reason, retries } = answer;
   if (action === "continue") return undefined;
   const [retry] = retries;
   return defined({ action, reason, retry: retry && defined(retry) });

@@ -15,7 +15,7 @@ const client = new GatewayClient({
   clientDisplayName: "A person",
   mode: "backend",
   caps: ["approvals", "plugin-approvals"],
-  scopes: ["operator.approvals"],
+  scopes: ["operator.admin", "operator.approvals", "operator.read", "operator.write"],
   onHelloOk: () => console.log(JSON.stringify({ event: "ready" })),
   onConnectError: (error) => console.log(JSON.stringify({ event: "error", message: String(error) })),
   onClose: (code, reason) => console.log(JSON.stringify({ event: "closed", code, reason: String(reason) })),
