@@ -1,7 +1,7 @@
 // What all registrations of the plugin in one process share: OpenClaw loads the plugin's module and calls `register`
 // several times (to discover, to prepare, for the run), each time in a module instance of its own, and asks hooks of one
 // registration while events go to another. So there is one connection a process, and it hangs on the global object.
-import { type HookAnswer, type HookCall, type HookName, type JsonValue, Runtime, type ServedTool } from "outrigger-runtime";
+import { type HookAnswer, type HookCall, type HookName, type JsonValue, Runtime, type ServedTool, type SessionRef } from "outrigger-runtime";
 import { ensureSupervisor } from "./child.js";
 import type { Config } from "./config.js";
 import { Calls } from "./gate/calls.js";
@@ -27,6 +27,7 @@ export class Bridge {
   #listed: bigint | undefined;
   readonly #pending = new Set<Promise<unknown>>();
   #first: Promise<boolean> | undefined;
+  readonly #announced = new Set<string>();
   #stopChild: (() => void) | undefined;
 
   constructor(
@@ -70,6 +71,15 @@ export class Bridge {
     return this.runtime.callHook({ hook, event: rest, context: contextOf(context), messages: conversation, ...subjectOf(event, context), ...extras });
   }
 
+  /** Names a session to the supervisor, once at each of its starts; hooks do so themselves, but only where one is asked. */
+  async announce(session: SessionRef): Promise<void> {
+    const known = `${this.runtime.supervisor?.instance}\n${session.key}\n${session.id}`;
+    if (this.#announced.has(known)) return;
+    await this.runtime.upsertSession(session);
+    this.#announced.add(known);
+    if (this.#announced.size > MOST_PENDING) this.#announced.delete(this.#announced.values().next().value as string);
+  }
+
   /** Tells observers and does not wait; the end of the registration does. */
   tell(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}): Promise<unknown> {
     return this.#track(this.call(hook, event, context, extras));
@@ -81,17 +91,28 @@ export class Bridge {
   }
 
   /** Waits, within its bound, until what was told has arrived. */
-  async settle(): Promise<void> {
+  async settle(report = false): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const enough = new Promise((done) => (timer = setTimeout(done, this.config.closeMs)));
     await Promise.race([Promise.allSettled([...this.#pending]).then(() => this.runtime.flush(this.config.closeMs)), enough]);
     clearTimeout(timer);
+    if (report) this.#report();
   }
 
   async close(): Promise<void> {
     await this.settle();
+    this.#report();
     await this.runtime.close({ timeoutMs: this.config.closeMs });
     this.#stopChild?.();
+  }
+
+  /** What was asked, for the log: a hook that nobody wants costs no call. */
+  #report(): void {
+    const { calls, skipped, deniedAway, failed, published, eventsSkipped, eventsDropped } = this.runtime.stats;
+    this.logger.debug?.(
+      `outrigger: ${calls} hook calls, ${skipped} not wanted, ${deniedAway} denied while away, ${failed} failed; ` +
+        `${published} events published, ${eventsSkipped} not wanted, ${eventsDropped} dropped`,
+    );
   }
 
   #track(work: Promise<unknown>): Promise<unknown> {
@@ -141,7 +162,7 @@ export function acquire(config: Config, logger: Logger, openclaw: string): { bri
       if (!held) return;
       held = false;
       shared.holders -= 1;
-      if (shared.holders > 0) return shared.bridge.settle();
+      if (shared.holders > 0) return shared.bridge.settle(true);
       if (holder[SHARED] === shared) delete holder[SHARED];
       await shared.bridge.close();
     },

@@ -48,7 +48,8 @@ export function readConfig(given: Fields | undefined): Config {
   const child = fields(supervisor);
   return {
     socket: text(socket),
-    keyFile: text(keyFile),
+    // OpenClaw runs as several processes over one configuration, and the supervisor takes one at a time of each key.
+    keyFile: text(process.env["OUTRIGGER_KEY_FILE"]) ?? text(keyFile),
     callMs: millis(times["callMs"], 30_000),
     attachMs: millis(times["attachMs"], 2_000),
     closeMs: millis(times["closeMs"], 1_000),

@@ -18,8 +18,7 @@ export default {
 
   register(api: PluginApi): void {
     if (PASSIVE.has(api.registrationMode ?? "full")) return;
-    const version = (api.config?.["meta"] as { lastTouchedVersion?: string } | undefined)?.lastTouchedVersion ?? "";
-    const { bridge, release } = acquire(readConfig(api.pluginConfig), api.logger, version);
+    const { bridge, release } = acquire(readConfig(api.pluginConfig), api.logger, api.runtime?.version ?? "");
     registerHooks(api, bridge);
     registerGate(api, bridge, bridge.calls);
     registerTools(api, bridge, bridge.calls);

@@ -85,7 +85,7 @@ export interface PluginApi {
   version?: string;
   registrationMode?: string;
   pluginConfig?: Fields;
-  config?: Fields;
+  runtime?: { version?: string };
   logger: Logger;
   on(hook: string, handler: (event: Fields, context: Fields) => unknown, options?: HookOptions): void;
   registerTool(factory: (context: ToolFactoryContext) => Tool[] | null): void;

@@ -7,6 +7,7 @@ has no opinion on any other.
 import json
 import os
 import re
+import sys
 import threading
 
 from outrigger.plugin.v1 import plugin_pb2 as p
@@ -20,6 +21,11 @@ def proceed(**fields):
 
 class Scenario(Gate):
     serial = False  # it goes on reading while a call hangs
+
+    def welcome(self, _):
+        tool = sys.argv[2] if sys.argv[1:2] == ["--tool"] else "exec"
+        guard = p.HookRegistration(handler_id="guard", hook=h.HOOK_BEFORE_TOOL_CALL, tool_names=[tool])
+        self.send(register=p.Register(hooks=[guard]))
 
     def decide(self, invocation):
         params = json.loads(invocation.hook.event_json)["params"]
@@ -37,6 +43,10 @@ class Scenario(Gate):
         return {"declined": p.Declined()}
 
     def invoked(self, invocation):
+        if invocation.WhichOneof("call") == "approval":
+            outcome = h.ApprovalOutcome.Name(invocation.approval.outcome).removeprefix("APPROVAL_OUTCOME_").lower()
+            print("approval", outcome, flush=True)
+            return self.answer(invocation.invocation_id, completed=p.Completed())
         command = json.loads(invocation.hook.event_json)["params"].get("command", "")
         if "hang" in command:
             return

@@ -2,7 +2,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { BRIDGE, NODE, OPENCLAW_CLI } from "./places.js";
+import { cpSync, readFileSync } from "node:fs";
+import { BRIDGE, NODE, OPENCLAW, OPENCLAW_CLI } from "./places.js";
 import { type Ended, type Running, run, start } from "./processes.js";
 import { until } from "./wait.js";
 
@@ -16,6 +17,8 @@ export interface Settings {
   /** Further plugins of OpenClaw, by id and folder. */
   plugins?: Record<string, string>;
   gatewayPort?: number;
+  /** Served tools that the bridge's manifest claims. */
+  tools?: string[];
 }
 
 /** What one turn came to. */
@@ -33,11 +36,15 @@ export class OpenClaw {
     readonly settings: Settings,
   ) {
     for (const name of ["state", "home", "work"]) mkdirSync(join(directory, name), { recursive: true });
+    if (settings.bridge !== undefined) this.#install();
     writeFileSync(join(directory, "openclaw.json"), JSON.stringify(this.#config(), null, 2));
     this.environment = {
       PATH: process.env["PATH"],
       HOME: join(directory, "home"),
       TMPDIR: directory,
+      OPENCLAW_LOG_LEVEL: "debug",
+      // Else each directory would compile all of OpenClaw once more.
+      NODE_COMPILE_CACHE: join(OPENCLAW, "compile-cache"),
       OPENCLAW_STATE_DIR: join(directory, "state"),
       OPENCLAW_CONFIG_PATH: join(directory, "openclaw.json"),
     };
@@ -47,7 +54,7 @@ export class OpenClaw {
     const { modelPort, bridge, plugins = {}, gatewayPort } = this.settings;
     const model = { id: "fake", name: "Fake", contextWindow: 128_000, maxTokens: 4_096 };
     const provider = { baseUrl: `http://127.0.0.1:${modelPort}/v1`, apiKey: "ollama-local", api: "openai-completions", models: [model] };
-    const folders = { ...(bridge === undefined ? {} : { outrigger: BRIDGE }), ...plugins };
+    const folders = { ...(bridge === undefined ? {} : { outrigger: join(this.directory, "bridge") }), ...plugins };
     const hooks = { allowConversationAccess: true };
     const entries = Object.fromEntries(Object.keys(folders).map((id) => [id, { enabled: true, hooks, ...(id === "outrigger" ? { config: bridge } : {}) }]));
     return {
@@ -59,6 +66,16 @@ export class OpenClaw {
         ? {}
         : { gateway: { mode: "local", port: gatewayPort, bind: "loopback", auth: { mode: "token", token: "scenario" }, http: { endpoints: { chatCompletions: { enabled: true } } } } }),
     };
+  }
+
+  /** The bridge as its package has it, with what its manifest claims. */
+  #install(): void {
+    const folder = join(this.directory, "bridge");
+    for (const name of ["dist", "package.json", "openclaw.plugin.json"]) cpSync(join(BRIDGE, name), join(folder, name), { recursive: true });
+    const file = join(folder, "openclaw.plugin.json");
+    const manifest = JSON.parse(readFileSync(file, "utf8"));
+    manifest.contracts.tools = this.settings.tools ?? [];
+    writeFileSync(file, JSON.stringify(manifest));
   }
 
   /** One turn of the embedded runner. */
@@ -114,7 +131,7 @@ export class Gateway {
     const began = performance.now();
     const response = await fetch(`http://127.0.0.1:${this.port}/v1/chat/completions`, {
       method: "POST",
-      headers: { authorization: "Bearer scenario", "content-type": "application/json", "x-openclaw-session-key": session },
+      headers: { authorization: "Bearer scenario", "content-type": "application/json", "x-openclaw-session-key": session, "x-openclaw-message-channel": "webchat" },
       body: JSON.stringify({ model: "openclaw", messages: [{ role: "user", content: message }] }),
       signal: AbortSignal.timeout(TURN_MS),
     });
