@@ -31,13 +31,13 @@ class Scenario(Gate):
         params = json.loads(invocation.hook.event_json)["params"]
         command = str(params.get("command", ""))
         print("decides on", command, flush=True)
+        if "ask" in command:
+            return proceed(approval=h.ApprovalRequest(title="Run a command", description=f"Run `{command}`?"))
         if "deny" in command:
             block = h.Block(reason="the guard in Python says no")
             return {"hook": h.HookResult(tool_call=h.ToolCallDecision(block=block))}
         if "rewrite" in command:
             return proceed(params_json=json.dumps({"command": "echo rewritten-by-python"}).encode())
-        if "ask" in command:
-            return proceed(approval=h.ApprovalRequest(title="Run a command", description=f"Run `{command}`?"))
         if "die" in command:
             os._exit(9)
         return {"declined": p.Declined()}

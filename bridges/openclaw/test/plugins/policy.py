@@ -9,7 +9,8 @@ from stock_gate import Gate
 
 class Policy(Gate):
     def welcome(self, _):
-        policy = p.HookRegistration(handler_id="workdir", hook=h.HOOK_BEFORE_TOOL_CALL, tool_names=["exec"])
+        policy = p.HookRegistration(handler_id="workdir", description="Commands run in the workspace",
+                                    tool_names=["exec"])
         self.send(register=p.Register(serial=True, tool_policies=[policy]))
 
     def decide(self, invocation):

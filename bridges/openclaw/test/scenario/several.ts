@@ -62,7 +62,7 @@ export const SEVERAL: Scenario[] = [
       const { gateway } = await world.gateway(supervisor);
       world.model.script("policy", [{ tool: "exec", args: { command: "pwd", workdir: "/" } }]);
       const answer = await turn(world, gateway, "scenario:policy");
-      assert.match(answer.text, /^RESULTS \["DIR|\/c\/work/, "workdir was taken out, so it ran in the workspace");
+      assert.match(answer.text, /\/c\/work/, "workdir was taken out, so it ran in the workspace");
       assert.equal(total(await supervisor.outcomes("before_tool_call", "policy")), 1);
       await world.counted(supervisor);
     },
@@ -212,7 +212,8 @@ export const SEVERAL: Scenario[] = [
       world.model.script("right", [{ tool: "exec", args: { command: "echo right" } }]);
       await Promise.all([turn(world, gateway, "scenario:left", "agent:main:left"), turn(world, gateway, "scenario:right", "agent:main:right")]);
       await until("both runs end", () => seen(world).filter(({ terminal }) => terminal).length === 2);
-      const runs = Map.groupBy(seen(world).filter(({ stream }) => stream !== undefined), ({ run }: { run: string }) => run);
+      const runs = new Map<string, any[]>();
+      for (const event of seen(world)) if (event.stream !== undefined) runs.set(event.run, [...(runs.get(event.run) ?? []), event]);
       assert.equal(runs.size, 2);
       for (const events of runs.values()) {
         assert.deepEqual(events.map(({ seq }) => seq), events.map((_, at) => at + 1));
