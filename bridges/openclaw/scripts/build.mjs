@@ -16,7 +16,7 @@ if (tests) {
   rmSync(`${root}/build`, { recursive: true, force: true });
   const unit = readdirSync(`${root}/test/unit`).map((name) => `test/unit/${name}`);
   await build({ ...common, entryPoints: unit, outdir: "build/unit" });
-  await build({ ...common, entryPoints: ["test/scenarios.ts", "test/measure.ts"], outdir: "build" });
+  await build({ ...common, entryPoints: ["test/scenarios.ts", "test/measure.ts", "test/plugins/node_misbehave.ts"], outdir: "build", outbase: "test", entryNames: "[name]" });
 } else {
   rmSync(`${root}/dist`, { recursive: true, force: true });
   await build({ ...common, entryPoints: ["src/index.ts", "src/claim-tools.ts"], outdir: "dist" });

@@ -17,6 +17,8 @@ export interface Settings {
   /** Further plugins of OpenClaw, by id and folder. */
   plugins?: Record<string, string>;
   gatewayPort?: number;
+  /** `plugins.entries.ID.hooks` beside what every plugin has. */
+  hooks?: Record<string, object>;
   /** Served tools that the bridge's manifest claims. */
   tools?: string[];
 }
@@ -56,7 +58,7 @@ export class OpenClaw {
     const provider = { baseUrl: `http://127.0.0.1:${modelPort}/v1`, apiKey: "ollama-local", api: "openai-completions", models: [model] };
     const folders = { ...(bridge === undefined ? {} : { outrigger: join(this.directory, "bridge") }), ...plugins };
     const hooks = { allowConversationAccess: true };
-    const entries = Object.fromEntries(Object.keys(folders).map((id) => [id, { enabled: true, hooks, ...(id === "outrigger" ? { config: bridge } : {}) }]));
+    const entries = Object.fromEntries(Object.keys(folders).map((id) => [id, { enabled: true, hooks: { ...hooks, ...this.settings.hooks?.[id] }, ...(id === "outrigger" ? { config: bridge } : {}) }]));
     return {
       models: { mode: "merge", providers: { fake: provider } },
       agents: { defaults: { model: { primary: "fake/fake" }, workspace: join(this.directory, "work") } },

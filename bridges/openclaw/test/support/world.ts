@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Model } from "./model.js";
-import { type Gateway, freePort, OpenClaw, type Turn } from "./openclaw.js";
+import { type Gateway, freePort, OpenClaw, type Settings, type Turn } from "./openclaw.js";
 import { BUILT, NODE, OPENCLAW, PYTHON, ROOT } from "./places.js";
 import { type Plugin, Supervisor } from "./supervisor.js";
 
@@ -46,13 +46,13 @@ export class World {
   }
 
   /** OpenClaw with the bridge to the supervisor, or without one. */
-  openclaw(supervisor: Supervisor | undefined, more: { bridge?: Record<string, unknown>; tools?: string[]; plugins?: Record<string, string>; gatewayPort?: number } = {}): OpenClaw {
+  openclaw(supervisor: Supervisor | undefined, more: Partial<Settings> = {}): OpenClaw {
     const bridge = supervisor && { socket: supervisor.socket, keyFile: supervisor.keyFile, ...more.bridge };
     const directory = join(this.directory, "c");
-    return new OpenClaw(directory, { modelPort: this.model.port, bridge, tools: more.tools, plugins: more.plugins, gatewayPort: more.gatewayPort });
+    return new OpenClaw(directory, { ...more, modelPort: this.model.port, bridge });
   }
 
-  async gateway(supervisor: Supervisor | undefined, more: { bridge?: Record<string, unknown>; tools?: string[]; plugins?: Record<string, string> } = {}): Promise<{ openclaw: OpenClaw; gateway: Gateway }> {
+  async gateway(supervisor: Supervisor | undefined, more: Partial<Settings> = {}): Promise<{ openclaw: OpenClaw; gateway: Gateway }> {
     const openclaw = this.openclaw(supervisor, { ...more, gatewayPort: await freePort() });
     const gateway = await openclaw.gateway();
     this.atEnd(() => gateway.stop());
