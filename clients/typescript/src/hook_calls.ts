@@ -336,12 +336,18 @@ export class HookCalls {
     clearTimeout(timer);
     call.signal?.removeEventListener("abort", abort);
     if ("outcome" in answer) return this.#read(call, interest, answer.outcome, answer.epoch);
-    const { error } = answer;
-    if (late) return this.#failed(interest.failClosed, "timeout", `the supervisor did not answer within ${limit} ms`, error);
-    if (call.signal?.aborted) return this.#failed(interest.failClosed, "aborted", error.message, error);
-    const kind = this.#link !== link ? "away" : error.code === status.UNAVAILABLE && error.reason === "" ? "broken" : "refused";
-    const what = { away: "supervisor away: ", broken: "the stream of hooks broke: ", refused: "" }[kind];
-    return this.#failed(interest.failClosed, kind, `${what}${error.message}`, error);
+    return { ...this.#unanswered(link, call, interest, late ? limit : undefined, answer.error), called: true };
+  }
+
+  #unanswered(link: Link, call: HookCall, interest: Interest, late: number | undefined, error: RuntimeError): HookAnswer {
+    const failed = (kind: FailureKind, why: string): HookAnswer => this.#failed(interest.failClosed, kind, why, error);
+    if (late !== undefined) return failed("timeout", `the supervisor did not answer within ${late} ms`);
+    if (call.signal?.aborted) return failed("aborted", error.message);
+    if (this.#link !== link) return failed("away", `supervisor away: ${error.message}`);
+    if (error.code === status.UNAVAILABLE && error.reason === "") {
+      return failed("broken", `the stream of hooks broke: ${error.message}`);
+    }
+    return failed("refused", error.message);
   }
 
   #unary(link: Link, invocation: HookInvocation, signal: AbortSignal): Promise<StreamAnswer> {
@@ -445,7 +451,7 @@ export class HookCalls {
   #failed(guarded: boolean, kind: FailureKind, why: string, error?: RuntimeError): HookAnswer {
     this.counts.failed += 1;
     const answer = this.#unasked(guarded ? "stop" : "go_on");
-    return { ...answer, reason: `outrigger: ${why}`, called: error !== undefined, failure: { kind, error } };
+    return { ...answer, reason: `outrigger: ${why}`, failure: { kind, error } };
   }
 
   #unasked(verdict: HookAnswer["verdict"]): HookAnswer {
