@@ -5,13 +5,14 @@ import { type ClientReadableStream, type ServiceError, status } from "@grpc/grpc
 
 import { backoffMs } from "./backoff.js";
 import { hookNumber } from "./catalogue.js";
-import { away, fromStatus, RuntimeError } from "./errors.js";
+import { WINDOW } from "./directives.js";
+import { away, fromStatus, type RuntimeError } from "./errors.js";
 import {
-  AttachRequestSchema,
   type AttachRequest,
+  AttachRequestSchema,
   type AttachResponse,
-  type Directive as WireDirective,
   type Welcome,
+  type Directive as WireDirective,
 } from "./gen/outrigger/runtime/v1/directive_pb.js";
 import { RuntimeService } from "./gen/outrigger/runtime/v1/runtime_pb.js";
 import { type Contributions, readContributions } from "./interest.js";
@@ -20,7 +21,6 @@ import { Link } from "./link.js";
 import type { LiveRun, Settings } from "./options.js";
 import { runtimeDir, runtimeKey, runtimeSocket, stateDir } from "./places.js";
 import { startTimer } from "./timers.js";
-import { WINDOW } from "./directives.js";
 
 /** Version of the protocol spoken. */
 const PROTOCOL = 1;
@@ -139,7 +139,11 @@ export class Attachment {
       incarnation,
       protocol: { min: PROTOCOL, max: PROTOCOL },
       software,
-      agents: agents.map(({ agentId, workspacePath = "", isDefault = false }) => ({ agentId, workspacePath, isDefault })),
+      agents: agents.map(({ agentId, workspacePath = "", isDefault = false }) => ({
+        agentId,
+        workspacePath,
+        isDefault,
+      })),
       servedHooks: servedHooks.map((hook) => hookNumber(hook) ?? 0),
       reservedToolNames: [...reservedToolNames],
       window: WINDOW,

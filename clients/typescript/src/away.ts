@@ -29,5 +29,8 @@ export function awayVerdict(
     return { verdict: "stop", reason };
   }
   if (!match(contributions.hooks, hook, subject)?.failClosed) return { verdict: "go_on" };
-  return { verdict: "stop", reason: `outrigger: supervisor away: a plugin guards ${hook}${about}, and cannot be asked` };
+  return {
+    verdict: "stop",
+    reason: `outrigger: supervisor away: a plugin guards ${hook}${about}, and cannot be asked`,
+  };
 }

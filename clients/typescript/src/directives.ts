@@ -7,11 +7,11 @@ import { status } from "@grpc/grpc-js";
 import { type Backoff, backoffMs } from "./backoff.js";
 import { fromStatus } from "./errors.js";
 import {
-  type AcknowledgeDirectivesRequest_Acknowledgement as Acknowledgement,
   AcknowledgeDirectivesRequest_AcknowledgementSchema,
   AcknowledgeDirectivesRequestSchema,
-  type Directive as WireDirective,
+  type AcknowledgeDirectivesRequest_Acknowledgement as Acknowledgement,
   DirectiveOutcome,
+  type Directive as WireDirective,
 } from "./gen/outrigger/runtime/v1/directive_pb.js";
 import { RuntimeService } from "./gen/outrigger/runtime/v1/runtime_pb.js";
 import type { Link } from "./link.js";
@@ -30,15 +30,7 @@ export interface Directive {
 
 /** What became of a directive. */
 export interface DirectiveResult {
-  outcome:
-    | "accepted"
-    | "done"
-    | "busy"
-    | "failed_transient"
-    | "failed"
-    | "skipped"
-    | "session_unknown"
-    | "unsupported";
+  outcome: "accepted" | "done" | "busy" | "failed_transient" | "failed" | "skipped" | "session_unknown" | "unsupported";
   /** One sentence, at most 500 characters. */
   message?: string;
   /** When to send it again, with `busy`, in ms. */

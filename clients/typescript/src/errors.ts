@@ -1,12 +1,12 @@
 /** How calls fail: a status of gRPC with the reason that its details give. */
 
 import { fromBinary } from "@bufbuild/protobuf";
-import { durationMs, type Duration } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 
 import { ErrorDetailSchema, RetryDetailSchema, StatusDetailsSchema } from "./gen/outrigger/client/v1/status_pb.js";
-import { ErrorReason } from "./gen/outrigger/types/v1/error_pb.js";
 import type { CallError } from "./gen/outrigger/runtime/v1/runtime_pb.js";
+import { ErrorReason } from "./gen/outrigger/types/v1/error_pb.js";
 
 /** A call was not carried out. */
 export class RuntimeError extends Error {

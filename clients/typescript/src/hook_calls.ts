@@ -7,12 +7,11 @@ import { status } from "@grpc/grpc-js";
 import { toSession } from "./attachment.js";
 import { awayVerdict } from "./away.js";
 import { backoffMs } from "./backoff.js";
-import { type HookName, hookNumber, HOOKS_WITH_OWN_CALL } from "./catalogue.js";
-import { aborted, fromStatus, RuntimeError } from "./errors.js";
+import { HOOKS_WITH_OWN_CALL, type HookName, hookNumber } from "./catalogue.js";
+import { aborted, fromStatus, type RuntimeError } from "./errors.js";
 import type { Welcome } from "./gen/outrigger/runtime/v1/directive_pb.js";
 import {
   ClaimMiss,
-  type Decision as WireDecision,
   type HookInvocation,
   HookInvocationSchema,
   type HookOutcome,
@@ -20,13 +19,14 @@ import {
   InvokeHookRequestSchema,
   type RedeemDecisionRequest,
   RuntimeService,
+  type Decision as WireDecision,
 } from "./gen/outrigger/runtime/v1/runtime_pb.js";
 import { HookStream, type StreamAnswer } from "./hook_stream.js";
 import {
-  canonicalTool,
   type Contributions,
-  dispatchKindNumber,
+  canonicalTool,
   type DispatchKind,
+  dispatchKindNumber,
   type Interest,
   match,
   type Subject,
@@ -339,7 +339,13 @@ export class HookCalls {
     return { ...this.#unanswered(link, call, interest, late ? limit : undefined, answer.error), called: true };
   }
 
-  #unanswered(link: Link, call: HookCall, interest: Interest, late: number | undefined, error: RuntimeError): HookAnswer {
+  #unanswered(
+    link: Link,
+    call: HookCall,
+    interest: Interest,
+    late: number | undefined,
+    error: RuntimeError,
+  ): HookAnswer {
     const failed = (kind: FailureKind, why: string): HookAnswer => this.#failed(interest.failClosed, kind, why, error);
     if (late !== undefined) return failed("timeout", `the supervisor did not answer within ${late} ms`);
     if (call.signal?.aborted) return failed("aborted", error.message);
@@ -351,14 +357,16 @@ export class HookCalls {
   }
 
   #unary(link: Link, invocation: HookInvocation, signal: AbortSignal): Promise<StreamAnswer> {
-    return link.unary(RuntimeService.method.invokeHook, create(InvokeHookRequestSchema, { invocation }), { signal }).then(
-      ({ outcome, contributionEpoch: epoch }): StreamAnswer => {
-        this.answeredUnder(epoch);
-        if (outcome) return { outcome, epoch };
-        return { error: fromStatus({ code: status.UNKNOWN, details: "the supervisor answered nothing" }) };
-      },
-      (error): StreamAnswer => ({ error: fromStatus(error) }),
-    );
+    return link
+      .unary(RuntimeService.method.invokeHook, create(InvokeHookRequestSchema, { invocation }), { signal })
+      .then(
+        ({ outcome, contributionEpoch: epoch }): StreamAnswer => {
+          this.answeredUnder(epoch);
+          if (outcome) return { outcome, epoch };
+          return { error: fromStatus({ code: status.UNKNOWN, details: "the supervisor answered nothing" }) };
+        },
+        (error): StreamAnswer => ({ error: fromStatus(error) }),
+      );
   }
 
   /** Longest wait for a call, in ms: what it asks for, or the setting, but never less than the handlers may take. */

@@ -1,6 +1,6 @@
 /** The runtime client of Outrigger: hooks, events, tools and directives of an agent runtime. */
 
-export { awayVerdict, type AwayVerdict } from "./away.js";
+export { type AwayVerdict, awayVerdict } from "./away.js";
 export { type Backoff, backoffMs } from "./backoff.js";
 export { FAIL_CLOSED_HOOKS, HOOK_NAMES, type HookName, TOOL_HOOKS } from "./catalogue.js";
 export { digest } from "./digest.js";

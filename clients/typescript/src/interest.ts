@@ -1,6 +1,6 @@
 /** What plugins want of the runtime now, and whether a call is wanted. */
 
-import { hookName, type HookName, TOOL_HOOKS } from "./catalogue.js";
+import { type HookName, hookName, TOOL_HOOKS } from "./catalogue.js";
 import { toMs } from "./errors.js";
 import type { Contributions as WireContributions } from "./gen/outrigger/runtime/v1/directive_pb.js";
 import { DispatchKind as WireDispatchKind, Trigger as WireTrigger } from "./gen/outrigger/types/v1/hook_pb.js";

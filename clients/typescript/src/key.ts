@@ -30,7 +30,8 @@ export function readKey(path: string): string {
     }
     const bytes = Buffer.alloc(LONGEST + 1);
     const text = bytes.toString("latin1", 0, readSync(file, bytes));
-    if (!LINE.test(text)) throw new KeyError(`use the key \`${path}\`: it is not a file with one line \`HOLDER:SECRET\``);
+    if (!LINE.test(text))
+      throw new KeyError(`use the key \`${path}\`: it is not a file with one line \`HOLDER:SECRET\``);
     return text.trimEnd();
   } catch (error) {
     throw error instanceof KeyError ? error : new KeyError(`read the key \`${path}\`: ${why(error)}`);

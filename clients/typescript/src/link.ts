@@ -1,10 +1,10 @@
 /** One connection to the supervisor, with the key on every call. A connection is used for one attachment and then closed. */
 
 import { closeSync, constants, openSync } from "node:fs";
-import { type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { basename, dirname } from "node:path";
 
-import { type DescMessage, type DescMethod, type MessageShape, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type DescMessage, type DescMethod, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 
 import { aborted, fromStatus } from "./errors.js";

@@ -120,8 +120,9 @@ export function settle(options: RuntimeOptions): Settings {
   const eventBuffer = { events: 4096, bytes: 8 * 1024 * 1024, ...defined(options.eventBuffer) };
   positive("eventBuffer.events", eventBuffer.events);
   positive("eventBuffer.bytes", eventBuffer.bytes);
-  const incarnation = options.incarnation ?? (randomBytes(8).readBigUInt64BE() | 1n);
-  if (incarnation <= 0n || incarnation >= 1n << 64n) throw new RangeError("incarnation wants a number from 1 to 2^64-1");
+  const incarnation = options.incarnation ?? randomBytes(8).readBigUInt64BE() | 1n;
+  if (incarnation <= 0n || incarnation >= 1n << 64n)
+    throw new RangeError("incarnation wants a number from 1 to 2^64-1");
   for (const list of [options.servedHooks, options.failClosedHooks]) {
     for (const hook of list ?? []) if (hookNumber(hook) === undefined) throw new TypeError(`\`${hook}\` is no hook`);
   }

@@ -1,6 +1,6 @@
 /** Where socket and key lie: looked up in the order of the `outrigger` command. */
 
-import { join, isAbsolute } from "node:path";
+import { isAbsolute, join } from "node:path";
 
 /** A place cannot be told. */
 export class PlaceError extends Error {
@@ -48,4 +48,5 @@ export function stateDir(env: Env = process.env, uid = process.geteuid?.() ?? -1
 export const runtimeSocket = (directory: string): string => join(directory, "runtime.sock");
 
 /** The key file of a runtime. */
-export const runtimeKey = (directory: string, runtimeId = "default"): string => join(directory, "keys", `${runtimeId}.key`);
+export const runtimeKey = (directory: string, runtimeId = "default"): string =>
+  join(directory, "keys", `${runtimeId}.key`);

@@ -9,10 +9,19 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type ClientWritableStream, status } from "@grpc/grpc-js";
 
 import { type Backoff, backoffMs } from "./backoff.js";
-import { type Buffered, EventBuffer, type EventBufferBounds, type WantedStreams } from "./event_buffer.js";
 import { fromStatus, type RuntimeError } from "./errors.js";
-import { type PublishEventsRequest, PublishEventsRequestSchema, type PublishEventsResponse, RuntimeService } from "./gen/outrigger/runtime/v1/runtime_pb.js";
-import { type AgentEvent as WireEvent, AgentEventSchema, Provenance as WireProvenance } from "./gen/outrigger/types/v1/event_pb.js";
+import { type Buffered, EventBuffer, type EventBufferBounds, type WantedStreams } from "./event_buffer.js";
+import {
+  type PublishEventsRequest,
+  PublishEventsRequestSchema,
+  type PublishEventsResponse,
+  RuntimeService,
+} from "./gen/outrigger/runtime/v1/runtime_pb.js";
+import {
+  AgentEventSchema,
+  type AgentEvent as WireEvent,
+  Provenance as WireProvenance,
+} from "./gen/outrigger/types/v1/event_pb.js";
 import { encodeJson, type JsonValue } from "./json.js";
 import type { Link } from "./link.js";
 import { Changes, startTimer } from "./timers.js";
@@ -71,7 +80,13 @@ const PROVENANCES = { host: WireProvenance.HOST, owner: WireProvenance.OWNER, un
 
 /** Publishes what is wanted, one stream at a time. */
 export class Publisher {
-  readonly counts: EventCounts = { published: 0, eventsSkipped: 0, eventsDropped: 0, eventsRejected: 0, eventsDuplicate: 0 };
+  readonly counts: EventCounts = {
+    published: 0,
+    eventsSkipped: 0,
+    eventsDropped: 0,
+    eventsRejected: 0,
+    eventsDuplicate: 0,
+  };
   readonly #buffer: EventBuffer<WireEvent>;
   readonly #backoff: Backoff;
   readonly #unref: boolean;
@@ -202,7 +217,9 @@ export class Publisher {
     this.#closing = true;
     this.#stream?.end();
     this.#timer = startTimer(ANSWER_MS, this.#unref, () => {
-      this.#failed(fromStatus({ code: status.DEADLINE_EXCEEDED, details: "published events were not confirmed in time" }));
+      this.#failed(
+        fromStatus({ code: status.DEADLINE_EXCEEDED, details: "published events were not confirmed in time" }),
+      );
     });
   }
 

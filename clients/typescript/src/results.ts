@@ -1,16 +1,20 @@
 /** What the plugins made of a hook, as plain values. */
 
+import { toMs } from "./errors.js";
 import {
-  ApprovalOutcome as WireOutcome,
-  ApprovalSeverity as WireSeverity,
+  FinalizeAction,
   type ApprovalRequest as WireApprovalRequest,
   type Evaluation as WireEvaluation,
-  FinalizeAction,
   type FinalizeDecision as WireFinalizeDecision,
   type HookResult as WireHookResult,
+  ApprovalOutcome as WireOutcome,
+  ApprovalSeverity as WireSeverity,
 } from "./gen/outrigger/types/v1/hook_pb.js";
-import { HandlerOutcome, type HandlerReport as WireHandlerReport, PluginState } from "./gen/outrigger/types/v1/plugin_pb.js";
-import { toMs } from "./errors.js";
+import {
+  HandlerOutcome,
+  PluginState,
+  type HandlerReport as WireHandlerReport,
+} from "./gen/outrigger/types/v1/plugin_pb.js";
 import { decodeJson, decodeObject, type JsonObject, type JsonValue } from "./json.js";
 
 /** The merged answer, by kind. Absent texts: nobody set them. */
@@ -124,7 +128,10 @@ export function readResult(wire: WireHookResult | undefined): HookResult | undef
   switch (result?.case) {
     case "toolCall": {
       const decision = result.value.decision;
-      return { kind: "tool_call", params: decision.case === "proceed" ? decodeObject(decision.value.paramsJson) : undefined };
+      return {
+        kind: "tool_call",
+        params: decision.case === "proceed" ? decodeObject(decision.value.paramsJson) : undefined,
+      };
     }
     case "prompt": {
       const prompt = result.value;
@@ -165,7 +172,14 @@ export function readResult(wire: WireHookResult | undefined): HookResult | undef
     }
     case "claim": {
       const { replyJson, text: answer, reason, queuedFinal, counts } = result.value;
-      return { kind: "claim", reply: decodeJson(replyJson), text: text(answer), reason: text(reason), queuedFinal, counts };
+      return {
+        kind: "claim",
+        reply: decodeJson(replyJson),
+        text: text(answer),
+        reason: text(reason),
+        queuedFinal,
+        counts,
+      };
     }
     case "finalize":
       return { kind: "finalize", ...readFinalize(result.value) };

@@ -7,9 +7,9 @@ import { status } from "@grpc/grpc-js";
 import { Attachment, toSession } from "./attachment.js";
 import type { HookName } from "./catalogue.js";
 import { digest } from "./digest.js";
-import { Directives, type DirectiveResult } from "./directives.js";
+import { type DirectiveResult, Directives } from "./directives.js";
 import { away, fromStatus, type RuntimeError } from "./errors.js";
-import type { Directive as WireDirective, Welcome } from "./gen/outrigger/runtime/v1/directive_pb.js";
+import type { Welcome, Directive as WireDirective } from "./gen/outrigger/runtime/v1/directive_pb.js";
 import {
   DeleteSessionRequestSchema,
   EndRunRequestSchema,
@@ -23,13 +23,36 @@ import {
   UpsertSessionRequestSchema,
 } from "./gen/outrigger/runtime/v1/runtime_pb.js";
 import type { ReclaimReport } from "./gen/outrigger/types/v1/plugin_pb.js";
-import { type CallCounts, type Decision, type HookAnswer, type HookCall, HookCalls, type PendingApproval, readDecision } from "./hook_calls.js";
+import {
+  type CallCounts,
+  type Decision,
+  type HookAnswer,
+  type HookCall,
+  HookCalls,
+  type PendingApproval,
+  readDecision,
+} from "./hook_calls.js";
 import { type Contributions, type Interest, type Subject, type Trigger, triggerNumber } from "./interest.js";
 import { encodeJson, type JsonObject, type JsonValue } from "./json.js";
 import type { Link } from "./link.js";
-import { type LiveRun, type Logger, type RuntimeOptions, type RuntimeState, type SessionRef, settle, type Settings } from "./options.js";
+import {
+  type LiveRun,
+  type Logger,
+  type RuntimeOptions,
+  type RuntimeState,
+  type SessionRef,
+  type Settings,
+  settle,
+} from "./options.js";
 import { type AgentEvent, type EventCounts, Publisher } from "./publisher.js";
-import { type ApprovalOutcome, type FinalizeDecision, outcomeNumber, readFinalize, readOutcome, text } from "./results.js";
+import {
+  type ApprovalOutcome,
+  type FinalizeDecision,
+  outcomeNumber,
+  readFinalize,
+  readOutcome,
+  text,
+} from "./results.js";
 import { Changes } from "./timers.js";
 import { invokeTool, listTools, type ServedTool, type ToolCall, type ToolEvent } from "./tools.js";
 
@@ -242,7 +265,9 @@ export class Runtime {
       return { ok: false, reason: "outrigger: the parameters are not those the decision was given for" };
     }
     const { id: decisionId, toolCallId } = decision;
-    const error = await this.#calls.redeem(create(RedeemDecisionRequestSchema, { decisionId, toolCallId, paramsSha256 }));
+    const error = await this.#calls.redeem(
+      create(RedeemDecisionRequestSchema, { decisionId, toolCallId, paramsSha256 }),
+    );
     return error ? { ok: false, reason: `outrigger: the decision cannot be used: ${error.message}` } : { ok: true };
   }
 
@@ -353,7 +378,14 @@ export class Runtime {
     } catch (error) {
       const failure = this.#failure("prepareTurn", error);
       const epoch = this.contributions?.epoch ?? 0n;
-      return { injections: [], systemEvents: [], supersededLeases: 0, epoch, called: failure.reason !== "SUPERVISOR_AWAY", failure };
+      return {
+        injections: [],
+        systemEvents: [],
+        supersededLeases: 0,
+        epoch,
+        called: failure.reason !== "SUPERVISOR_AWAY",
+        failure,
+      };
     }
   }
 
@@ -386,7 +418,14 @@ export class Runtime {
       const told = await this.#live().unary(RuntimeService.method.finalizeTurn, request, limit);
       this.#calls.answeredUnder(told.contributionEpoch);
       const { pluginId, budgetUsed, retryWithheld, contributionEpoch: epoch } = told;
-      return { ...readFinalize(told.decision), pluginId: text(pluginId), budgetUsed, retryWithheld, epoch, called: true };
+      return {
+        ...readFinalize(told.decision),
+        pluginId: text(pluginId),
+        budgetUsed,
+        retryWithheld,
+        epoch,
+        called: true,
+      };
     } catch (error) {
       const failure = this.#failure("finalizeTurn", error);
       return { ...unasked, called: failure.reason !== "SUPERVISOR_AWAY", failure };
@@ -408,7 +447,9 @@ export class Runtime {
       session: session && toSession(session),
       end: RunEnd[end.toUpperCase() as keyof typeof RunEnd],
     });
-    const { settled, consumed, returned } = await link.unary(RuntimeService.method.endRun, request, { timeoutMs: CALL_MS });
+    const { settled, consumed, returned } = await link.unary(RuntimeService.method.endRun, request, {
+      timeoutMs: CALL_MS,
+    });
     return { settled, consumed, returned };
   }
 

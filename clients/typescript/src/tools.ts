@@ -13,7 +13,12 @@ import {
   type ListToolsResponse_Entry,
   RuntimeService,
 } from "./gen/outrigger/runtime/v1/runtime_pb.js";
-import { PluginState, type ToolContent as WireContent, type ToolResult as WireResult, ToolRisk } from "./gen/outrigger/types/v1/plugin_pb.js";
+import {
+  PluginState,
+  ToolRisk,
+  type ToolContent as WireContent,
+  type ToolResult as WireResult,
+} from "./gen/outrigger/types/v1/plugin_pb.js";
 import { decodeJson, decodeObject, encodeJson, type JsonObject, type JsonValue } from "./json.js";
 import type { Link } from "./link.js";
 import type { SessionRef } from "./options.js";
@@ -190,7 +195,14 @@ function readContent({ part }: WireContent): ToolContent | undefined {
       return { type: "image", data: part.value.data, mediaType: part.value.mediaType };
     case "file": {
       const { fileName, stagedFileId, stagedPath, sizeBytes, mediaType } = part.value;
-      return { type: "file", fileName, stagedFileId, stagedPath, sizeBytes: Number(sizeBytes), mediaType: text(mediaType) };
+      return {
+        type: "file",
+        fileName,
+        stagedFileId,
+        stagedPath,
+        sizeBytes: Number(sizeBytes),
+        mediaType: text(mediaType),
+      };
     }
     default:
       return undefined;

@@ -3,9 +3,8 @@
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-
-import { type Contributions, type Interest, type Subject } from "../src/interest.js";
 import type { HookName } from "../src/catalogue.js";
+import type { Contributions, Interest, Subject } from "../src/interest.js";
 
 /** The directory of this package. */
 export const PACKAGE = resolve(dirname(fileURLToPath(import.meta.url)), "../..");

@@ -33,7 +33,13 @@ let lastCall = 0;
 function exec(runtime: Runtime, more: Partial<HookCall> = {}): Promise<HookAnswer> {
   lastCall += 1;
   const event = { toolName: "exec", params: {} };
-  return runtime.callHook({ hook: "before_tool_call", event, toolName: "exec", toolCallId: `call-${lastCall}`, ...more });
+  return runtime.callHook({
+    hook: "before_tool_call",
+    event,
+    toolName: "exec",
+    toolCallId: `call-${lastCall}`,
+    ...more,
+  });
 }
 
 test("a hook that nobody wants leaves the client in no form", LIMIT, async (t) => {
@@ -49,31 +55,35 @@ test("a hook that nobody wants leaves the client in no form", LIMIT, async (t) =
   assert.equal(runtime.stats.skipped, 2);
 });
 
-test("calls in flight when the stream breaks are undecided, asked once, and fail as their hook does; the next go one by one", LIMIT, async (t) => {
-  const { fake, runtime } = await world(t, { backoff: { minMs: 200, maxMs: 400 } }, (fake) => {
-    fake.onCall = "hold";
-  });
-  await fast(runtime);
-  const guarded = exec(runtime);
-  const open = runtime.callHook({ hook: "message_sending", event: { content: "x" } });
-  await until("both were read", () => fake.seen.calls.length === 2);
-  fake.breakStreams();
-  const [stopped, passed] = await Promise.all([guarded, open]);
-  assert.equal(stopped.verdict, "stop");
-  assert.equal(stopped.failure?.kind, "broken");
-  assert.match(stopped.reason ?? "", /^outrigger: the stream of hooks broke/);
-  assert.equal(passed.verdict, "go_on");
-  assert.equal(passed.failure?.kind, "broken");
-  assert.equal(runtime.state, "attached");
-  assert.equal((await exec(runtime)).verdict, "go_on");
-  assert.equal(fake.seen.unary.length, 1);
-  assert.equal(fake.seen.calls.length, 2, "nothing was asked twice");
-  fake.onCall = "go_on";
-  await fast(runtime);
-  assert.equal((await exec(runtime)).verdict, "go_on");
-  assert.equal(fake.seen.unary.length, 1);
-  assert.equal(runtime.stats.streamBreaks, 1);
-});
+test(
+  "calls in flight when the stream breaks are undecided, asked once, and fail as their hook does; the next go one by one",
+  LIMIT,
+  async (t) => {
+    const { fake, runtime } = await world(t, { backoff: { minMs: 200, maxMs: 400 } }, (fake) => {
+      fake.onCall = "hold";
+    });
+    await fast(runtime);
+    const guarded = exec(runtime);
+    const open = runtime.callHook({ hook: "message_sending", event: { content: "x" } });
+    await until("both were read", () => fake.seen.calls.length === 2);
+    fake.breakStreams();
+    const [stopped, passed] = await Promise.all([guarded, open]);
+    assert.equal(stopped.verdict, "stop");
+    assert.equal(stopped.failure?.kind, "broken");
+    assert.match(stopped.reason ?? "", /^outrigger: the stream of hooks broke/);
+    assert.equal(passed.verdict, "go_on");
+    assert.equal(passed.failure?.kind, "broken");
+    assert.equal(runtime.state, "attached");
+    assert.equal((await exec(runtime)).verdict, "go_on");
+    assert.equal(fake.seen.unary.length, 1);
+    assert.equal(fake.seen.calls.length, 2, "nothing was asked twice");
+    fake.onCall = "go_on";
+    await fast(runtime);
+    assert.equal((await exec(runtime)).verdict, "go_on");
+    assert.equal(fake.seen.unary.length, 1);
+    assert.equal(runtime.stats.streamBreaks, 1);
+  },
+);
 
 test("where there is no stream of hooks every call goes by itself", LIMIT, async (t) => {
   const { fake, runtime } = await world(t, {}, (fake) => {
@@ -116,30 +126,34 @@ test("a supervisor that does not answer is waited for within the client's own bo
   await until("it was cancelled", () => fake.seen.cancelled.length === 1);
 });
 
-test("calls in flight are bounded, in number and bytes, by the setting and by what the supervisor takes", LIMIT, async (t) => {
-  const { fake, runtime } = await world(t, { maxCallsInFlight: 3 }, (fake) => {
-    fake.onCall = "hold";
-    fake.limits = { maxCallsInFlight: 2, maxPayloadBytes: 1000n };
-  });
-  await fast(runtime);
-  const held = [exec(runtime), exec(runtime)];
-  const third = await exec(runtime);
-  assert.deepEqual([third.verdict, third.failure?.kind], ["stop", "overloaded"]);
-  assert.equal(runtime.stats.inFlight, 2);
-  fake.breakStreams();
-  await Promise.all(held);
-  assert.equal(runtime.stats.inFlight, 0);
-  const long = await exec(runtime, { event: { params: { text: "x".repeat(1000) } } });
-  assert.deepEqual([long.verdict, long.failure?.kind], ["stop", "invalid"]);
-  const bytes = fake.runtime({ maxBytesInFlight: 1500 });
-  bytes.start();
-  await bytes.attached();
-  await fast(bytes);
-  const one = exec(bytes);
-  assert.equal((await exec(bytes)).failure?.kind, "overloaded");
-  fake.breakStreams();
-  await one;
-});
+test(
+  "calls in flight are bounded, in number and bytes, by the setting and by what the supervisor takes",
+  LIMIT,
+  async (t) => {
+    const { fake, runtime } = await world(t, { maxCallsInFlight: 3 }, (fake) => {
+      fake.onCall = "hold";
+      fake.limits = { maxCallsInFlight: 2, maxPayloadBytes: 1000n };
+    });
+    await fast(runtime);
+    const held = [exec(runtime), exec(runtime)];
+    const third = await exec(runtime);
+    assert.deepEqual([third.verdict, third.failure?.kind], ["stop", "overloaded"]);
+    assert.equal(runtime.stats.inFlight, 2);
+    fake.breakStreams();
+    await Promise.all(held);
+    assert.equal(runtime.stats.inFlight, 0);
+    const long = await exec(runtime, { event: { params: { text: "x".repeat(1000) } } });
+    assert.deepEqual([long.verdict, long.failure?.kind], ["stop", "invalid"]);
+    const bytes = fake.runtime({ maxBytesInFlight: 1500 });
+    bytes.start();
+    await bytes.attached();
+    await fast(bytes);
+    const one = exec(bytes);
+    assert.equal((await exec(bytes)).failure?.kind, "overloaded");
+    fake.breakStreams();
+    await one;
+  },
+);
 
 test("a call that cannot be sent fails as its hook does, and no other with it", LIMIT, async (t) => {
   const { runtime } = await world(t);
@@ -153,18 +167,22 @@ test("a call that cannot be sent fails as its hook does, and no other with it", 
   assert.equal((await exec(runtime)).verdict, "go_on");
 });
 
-test("an answer under a newer epoch makes the next call wait for the contributions that are on their way", LIMIT, async (t) => {
-  const { fake, runtime } = await world(t);
-  await fast(runtime);
-  fake.answerEpoch = 2n;
-  await exec(runtime);
-  fake.contributions = { hooks: [{ hook: Hook.BEFORE_TOOL_CALL, failClosed: true }] };
-  const asked = exec(runtime, { toolName: "read" });
-  await new Promise((resolve) => setImmediate(resolve));
-  fake.contribute();
-  assert.equal((await asked).called, true);
-  assert.equal(runtime.contributions?.epoch, 2n);
-});
+test(
+  "an answer under a newer epoch makes the next call wait for the contributions that are on their way",
+  LIMIT,
+  async (t) => {
+    const { fake, runtime } = await world(t);
+    await fast(runtime);
+    fake.answerEpoch = 2n;
+    await exec(runtime);
+    fake.contributions = { hooks: [{ hook: Hook.BEFORE_TOOL_CALL, failClosed: true }] };
+    const asked = exec(runtime, { toolName: "read" });
+    await new Promise((resolve) => setImmediate(resolve));
+    fake.contribute();
+    assert.equal((await asked).called, true);
+    assert.equal(runtime.contributions?.epoch, 2n);
+  },
+);
 
 test("the conversation is asked for only if it is wanted, and left out where it is too long", LIMIT, async (t) => {
   const { fake, runtime } = await world(t, {}, (fake) => {
@@ -198,7 +216,10 @@ test("directives are carried out once, acknowledged, and answered again with the
       return outcomes[id] ?? { outcome: "accepted" };
     },
   });
-  const wake = (directiveId: string) => ({ directiveId, kind: { case: "wake", value: { reason: "x" } as never } as const });
+  const wake = (directiveId: string) => ({
+    directiveId,
+    kind: { case: "wake", value: { reason: "x" } as never } as const,
+  });
   const told = (id: string) => fake.seen.acknowledged.filter(([told]) => told === id).map(([, outcome]) => outcome);
   fake.send(wake("a"), wake("b"), wake("c"), wake("d"));
   await until("all were acknowledged", () => fake.seen.acknowledged.length === 4);
@@ -213,33 +234,37 @@ test("directives are carried out once, acknowledged, and answered again with the
   assert.equal(runtime.stats.directivesRepeated, 1);
 });
 
-test("outcomes that could not be told are told after a reconnect; the memory of outcomes is bounded", LIMIT, async (t) => {
-  const ran: string[] = [];
-  const { fake, runtime } = await world(
-    t,
-    {
-      rememberedDirectives: 2,
-      onDirective: ({ id }) => {
-        ran.push(id);
-        return { outcome: "done" };
+test(
+  "outcomes that could not be told are told after a reconnect; the memory of outcomes is bounded",
+  LIMIT,
+  async (t) => {
+    const ran: string[] = [];
+    const { fake, runtime } = await world(
+      t,
+      {
+        rememberedDirectives: 2,
+        onDirective: ({ id }) => {
+          ran.push(id);
+          return { outcome: "done" };
+        },
       },
-    },
-    (fake) => {
-      fake.acknowledgeStatus = status.UNAVAILABLE;
-    },
-  );
-  const wake = (directiveId: string) => ({ directiveId, kind: { case: "wake", value: {} as never } as const });
-  fake.send(wake("1"), wake("2"), wake("3"));
-  await until("they ran", () => ran.length === 3);
-  fake.stop();
-  await until("it is away", () => runtime.state === "away");
-  fake.acknowledgeStatus = undefined;
-  await fake.start();
-  await until("they were told", () => fake.seen.acknowledged.length === 3);
-  fake.send(wake("2"), wake("3"), wake("1"));
-  await until("they were told again", () => fake.seen.acknowledged.length === 6);
-  assert.deepEqual(ran, ["1", "2", "3", "1"], "the oldest was forgotten");
-});
+      (fake) => {
+        fake.acknowledgeStatus = status.UNAVAILABLE;
+      },
+    );
+    const wake = (directiveId: string) => ({ directiveId, kind: { case: "wake", value: {} as never } as const });
+    fake.send(wake("1"), wake("2"), wake("3"));
+    await until("they ran", () => ran.length === 3);
+    fake.stop();
+    await until("it is away", () => runtime.state === "away");
+    fake.acknowledgeStatus = undefined;
+    await fake.start();
+    await until("they were told", () => fake.seen.acknowledged.length === 3);
+    fake.send(wake("2"), wake("3"), wake("1"));
+    await until("they were told again", () => fake.seen.acknowledged.length === 6);
+    assert.deepEqual(ran, ["1", "2", "3", "1"], "the oldest was forgotten");
+  },
+);
 
 test("directives at once are bounded; one that is taken back is aborted and not acknowledged", LIMIT, async (t) => {
   const ran: string[] = [];
@@ -327,7 +352,8 @@ test("attached again with the same incarnation and the runs that go on", LIMIT, 
   const [first, second] = fake.seen.attaches;
   assert.deepEqual([first?.incarnation, second?.incarnation], [77n, 77n]);
   assert.deepEqual([second?.servedHooks, second?.software], [[Hook.BEFORE_TOOL_CALL], "test 1"]);
-  const runs = (index: number) => fake.seen.attaches[index]?.liveRuns.map(({ run, session }) => [run?.id, session?.key]);
+  const runs = (index: number) =>
+    fake.seen.attaches[index]?.liveRuns.map(({ run, session }) => [run?.id, session?.key]);
   assert.deepEqual(runs(0), []);
   assert.deepEqual(runs(1), [["goes-on", "agent:main:main"]]);
   fake.stop();

@@ -12,8 +12,8 @@ import {
   type AttachRequest,
   type AttachResponse,
   AttachResponseSchema,
-  ContributionsSchema,
-  DirectiveSchema,
+  type ContributionsSchema,
+  type DirectiveSchema,
 } from "../src/gen/outrigger/runtime/v1/directive_pb.js";
 import {
   type HookInvocation,
@@ -95,24 +95,36 @@ export class Fake {
   async start(): Promise<this> {
     const server = new grpc.Server();
     const { method } = RuntimeService;
-    server.addService(service([method.attach, method.hookStream, method.invokeHook, method.publishEvents, method.acknowledgeDirectives]), {
-      Attach: (call: grpc.ServerWritableStream<AttachRequest, AttachResponse>) => this.#attach(call),
-      HookStream: (call: Duplex) => this.#hooks(call),
-      InvokeHook: (call: grpc.ServerUnaryCall<InvokeHookRequest, unknown>, answer: grpc.sendUnaryData<unknown>) => {
-        this.seen.unary.push(call.request.invocation?.toolCallId ?? "");
-        answer(null, create(method.invokeHook.output, { outcome: GO_ON, contributionEpoch: this.epoch }));
+    server.addService(
+      service([
+        method.attach,
+        method.hookStream,
+        method.invokeHook,
+        method.publishEvents,
+        method.acknowledgeDirectives,
+      ]),
+      {
+        Attach: (call: grpc.ServerWritableStream<AttachRequest, AttachResponse>) => this.#attach(call),
+        HookStream: (call: Duplex) => this.#hooks(call),
+        InvokeHook: (call: grpc.ServerUnaryCall<InvokeHookRequest, unknown>, answer: grpc.sendUnaryData<unknown>) => {
+          this.seen.unary.push(call.request.invocation?.toolCallId ?? "");
+          answer(null, create(method.invokeHook.output, { outcome: GO_ON, contributionEpoch: this.epoch }));
+        },
+        PublishEvents: (
+          call: grpc.ServerReadableStream<PublishEventsRequest, unknown>,
+          answer: grpc.sendUnaryData<unknown>,
+        ) => this.#publish(call, answer),
+        AcknowledgeDirectives: (
+          { request }: grpc.ServerUnaryCall<AcknowledgeDirectivesRequest, unknown>,
+          answer: grpc.sendUnaryData<unknown>,
+        ) => {
+          if (this.acknowledgeStatus !== undefined) return answer({ code: this.acknowledgeStatus });
+          for (const { directiveId, outcome } of request.acknowledgements)
+            this.seen.acknowledged.push([directiveId, outcome]);
+          answer(null, create(method.acknowledgeDirectives.output));
+        },
       },
-      PublishEvents: (call: grpc.ServerReadableStream<PublishEventsRequest, unknown>, answer: grpc.sendUnaryData<unknown>) =>
-        this.#publish(call, answer),
-      AcknowledgeDirectives: (
-        { request }: grpc.ServerUnaryCall<AcknowledgeDirectivesRequest, unknown>,
-        answer: grpc.sendUnaryData<unknown>,
-      ) => {
-        if (this.acknowledgeStatus !== undefined) return answer({ code: this.acknowledgeStatus });
-        for (const { directiveId, outcome } of request.acknowledgements) this.seen.acknowledged.push([directiveId, outcome]);
-        answer(null, create(method.acknowledgeDirectives.output));
-      },
-    });
+    );
     await new Promise<void>((resolve, reject) => {
       server.bindAsync(`unix:${this.socketPath}`, grpc.ServerCredentials.createInsecure(), (error) => {
         if (error) reject(error);
@@ -156,7 +168,9 @@ export class Fake {
   }
 
   #contributions(): Directive {
-    return { kind: { case: "contributions", value: { ...this.contributions, contributionEpoch: this.epoch } as never } };
+    return {
+      kind: { case: "contributions", value: { ...this.contributions, contributionEpoch: this.epoch } as never },
+    };
   }
 
   #attach(call: grpc.ServerWritableStream<AttachRequest, AttachResponse>): void {
@@ -196,7 +210,8 @@ export class Fake {
         answer({ callId, answer: { case: "error", value: { code: 1, message: "cancelled" } } });
       }
       const contributionEpoch = this.answerEpoch ?? this.epoch;
-      if (answers.length > 0) call.write(create(RuntimeService.method.hookStream.output, { answers, contributionEpoch }));
+      if (answers.length > 0)
+        call.write(create(RuntimeService.method.hookStream.output, { answers, contributionEpoch }));
     });
     call.on("end", () => call.end());
   }
@@ -226,18 +241,20 @@ interface Method {
 }
 
 function service(methods: Method[]): grpc.ServiceDefinition {
-  const definitions = methods.map(({ name, parent, methodKind, input, output }): [string, grpc.MethodDefinition<any, any>] => [
-    name,
-    {
-      path: `/${parent.typeName}/${name}`,
-      requestStream: methodKind === "client_streaming" || methodKind === "bidi_streaming",
-      responseStream: methodKind === "server_streaming" || methodKind === "bidi_streaming",
-      requestSerialize: (message) => Buffer.from(toBinary(input, message)),
-      requestDeserialize: (bytes) => fromBinary(input, bytes),
-      responseSerialize: (message) => Buffer.from(toBinary(output, message)),
-      responseDeserialize: (bytes) => fromBinary(output, bytes),
-    },
-  ]);
+  const definitions = methods.map(
+    ({ name, parent, methodKind, input, output }): [string, grpc.MethodDefinition<any, any>] => [
+      name,
+      {
+        path: `/${parent.typeName}/${name}`,
+        requestStream: methodKind === "client_streaming" || methodKind === "bidi_streaming",
+        responseStream: methodKind === "server_streaming" || methodKind === "bidi_streaming",
+        requestSerialize: (message) => Buffer.from(toBinary(input, message)),
+        requestDeserialize: (bytes) => fromBinary(input, bytes),
+        responseSerialize: (message) => Buffer.from(toBinary(output, message)),
+        responseDeserialize: (bytes) => fromBinary(output, bytes),
+      },
+    ],
+  );
   return Object.fromEntries(definitions);
 }
 

@@ -1,23 +1,23 @@
 /** The shared cases, and what is pure beside them. */
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync, chmodSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
 import { awayVerdict } from "../src/away.js";
 import { backoffMs } from "../src/backoff.js";
-import { FAIL_CLOSED_HOOKS, HOOK_NAMES, hookName, hookNumber, type HookName } from "../src/catalogue.js";
+import { FAIL_CLOSED_HOOKS, HOOK_NAMES, type HookName, hookName, hookNumber } from "../src/catalogue.js";
 import { digest } from "../src/digest.js";
 import { EventBuffer } from "../src/event_buffer.js";
 import { Hook } from "../src/gen/outrigger/types/v1/hook_pb.js";
 import { match } from "../src/interest.js";
 import { canonicalJson, decodeJson, encodeJson } from "../src/json.js";
 import { KeyError, readKey } from "../src/key.js";
-import { PlaceError, runtimeDir, stateDir } from "../src/places.js";
 import { settle } from "../src/options.js";
-import { cases, contributions, type InterestCase, subject, type SubjectCase } from "./cases.js";
+import { PlaceError, runtimeDir, stateDir } from "../src/places.js";
+import { cases, contributions, type InterestCase, type SubjectCase, subject } from "./cases.js";
 
 test("the catalogue is that of the wire contract", () => {
   const numbers = Object.values(Hook).filter((value): value is Hook => typeof value === "number" && value !== 0);
@@ -61,7 +61,9 @@ test("digests are as the shared cases say", () => {
   const file = cases<{ cases: Case[]; refused: string[] }>("digests.json");
   for (const one of file.cases) {
     // JSON.parse has no integers beyond doubles; given as bigint they are digested as written.
-    const value = one.beyond_doubles ? JSON.parse(one.json.replace(/-?\d+/g, '"$&"')).map(BigInt) : JSON.parse(one.json);
+    const value = one.beyond_doubles
+      ? JSON.parse(one.json.replace(/-?\d+/g, '"$&"')).map(BigInt)
+      : JSON.parse(one.json);
     assert.equal(canonicalJson(value), one.canonical, one.name ?? one.json);
     assert.equal(Buffer.from(digest(value)).toString("hex"), one.sha256);
   }
@@ -101,7 +103,10 @@ test("the buffer of events does as the shared cases say", () => {
   type Script = { name: string; bounds: { events: number; bytes: number }; steps: Step[] };
   for (const script of cases<{ scripts: Script[] }>("events.json").scripts) {
     const buffer = new EventBuffer<null>(script.bounds);
-    const offer = ({ run, stream, terminal = false, bytes = 10, seq }: NonNullable<Step["offer"]>, dropped = () => {}) =>
+    const offer = (
+      { run, stream, terminal = false, bytes = 10, seq }: NonNullable<Step["offer"]>,
+      dropped = () => {},
+    ) =>
       buffer.offer(
         { event: null, runId: run, stream, terminal, bytes, given: seq === undefined ? undefined : BigInt(seq) },
         dropped,
@@ -113,12 +118,20 @@ test("the buffer of events does as the shared cases say", () => {
       }
       if (step.offer) {
         let given = 0;
-        assert.equal(offer(step.offer, () => (given += 1)), step.becomes, where);
+        assert.equal(
+          offer(step.offer, () => (given += 1)),
+          step.becomes,
+          where,
+        );
         assert.equal(given, step.gives_up ?? 0, where);
       }
       if (step.take) {
         const taken = buffer.take(step.take.events, step.take.bytes);
-        assert.deepEqual(taken.map(({ runId, seq, stream }) => [runId, Number(seq), stream]), step.gives, where);
+        assert.deepEqual(
+          taken.map(({ runId, seq, stream }) => [runId, Number(seq), stream]),
+          step.gives,
+          where,
+        );
       }
       for (let run = 1; run <= (step.offer_runs ?? 0); run += 1) offer({ run: `run-${run}`, stream: "tool" });
       if (step.take_all) while (buffer.waiting > 0) buffer.take(1000, 1e6);
@@ -161,15 +174,31 @@ test("a key file that others can read, or that holds something else, is refused 
   const path = join(directory, "a.key");
   const secret = "0123456789abcdef".repeat(4);
   try {
-    assert.throws(() => readKey(path), (error) => error instanceof KeyError && error.message.includes("no such file"));
+    assert.throws(
+      () => readKey(path),
+      (error) => error instanceof KeyError && error.message.includes("no such file"),
+    );
     writeFileSync(path, `default:${secret}\n`, { mode: 0o600 });
     assert.equal(readKey(path), `default:${secret}`);
     chmodSync(path, 0o644);
-    assert.throws(() => readKey(path), (error) => error instanceof KeyError && error.message.includes("0644"));
+    assert.throws(
+      () => readKey(path),
+      (error) => error instanceof KeyError && error.message.includes("0644"),
+    );
     chmodSync(path, 0o600);
-    for (const bad of ["", "default", `default:${secret}x`, `Default:${secret}`, `default:${secret}\nmore`, "x".repeat(1e5)]) {
+    for (const bad of [
+      "",
+      "default",
+      `default:${secret}x`,
+      `Default:${secret}`,
+      `default:${secret}\nmore`,
+      "x".repeat(1e5),
+    ]) {
       writeFileSync(path, bad);
-      assert.throws(() => readKey(path), (error) => error instanceof KeyError && !error.message.includes(secret));
+      assert.throws(
+        () => readKey(path),
+        (error) => error instanceof KeyError && !error.message.includes(secret),
+      );
     }
     assert.throws(() => readKey(directory), KeyError);
   } finally {

@@ -5,7 +5,14 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { type HookAnswer, type HookCall, type JsonObject, type Runtime, RuntimeError, type ToolEvent } from "../src/index.js";
+import {
+  type HookAnswer,
+  type HookCall,
+  type JsonObject,
+  type Runtime,
+  RuntimeError,
+  type ToolEvent,
+} from "../src/index.js";
 import { until } from "./fake.js";
 import { eventReader, fixture, misbehave, recorder, tools, World } from "./world.js";
 
@@ -13,7 +20,12 @@ const LIMIT = { timeout: 240_000 };
 const SESSION = { key: "agent:main:main", id: "s-1", agentId: "main" };
 
 let last = 0;
-function call(runtime: Runtime, tool: string, params: JsonObject = {}, more: Partial<HookCall> = {}): Promise<HookAnswer> {
+function call(
+  runtime: Runtime,
+  tool: string,
+  params: JsonObject = {},
+  more: Partial<HookCall> = {},
+): Promise<HookAnswer> {
   last += 1;
   const event = { toolName: tool, params };
   return runtime.callHook({ hook: "before_tool_call", event, toolName: tool, toolCallId: `call-${last}`, ...more });
@@ -65,7 +77,13 @@ describe("a supervisor with well-behaved plugins", LIMIT, () => {
   });
 
   test("the digest is the supervisor's, whatever the parameters look like", async () => {
-    const params = { z: [1.5e300, -0, 1e21, 0.1, 1e-7], "\u20ac": "\ud83d\ude00\u0001\"\\", a: { b: null }, "": true, n: 2 ** 53 };
+    const params = {
+      z: [1.5e300, -0, 1e21, 0.1, 1e-7],
+      "\u20ac": '\ud83d\ude00\u0001"\\',
+      a: { b: null },
+      "": true,
+      n: 2 ** 53,
+    };
     const answer = await call(runtime, "exec", { ...params, command: "ls" });
     assert.ok(answer.decision, answer.reason);
     assert.deepEqual(await runtime.redeem(answer.decision, { command: "ls", ...params }), { ok: true });
@@ -104,7 +122,11 @@ describe("a supervisor with well-behaved plugins", LIMIT, () => {
     assert.ok(second.approval);
     const denied = await runtime.resolveApproval(second.approval, "denied");
     assert.deepEqual([denied.verdict, denied.outcome, denied.decision], ["stop", "denied", undefined]);
-    assert.deepEqual((await runtime.resolveApproval(second.approval, "allowed_once")).outcome, "denied", "the first stands");
+    assert.deepEqual(
+      (await runtime.resolveApproval(second.approval, "allowed_once")).outcome,
+      "denied",
+      "the first stands",
+    );
     assert.equal((await runtime.resolveApproval("never-asked", "allowed_once")).verdict, "stop");
   });
 
@@ -128,8 +150,16 @@ describe("a supervisor with well-behaved plugins", LIMIT, () => {
     const never = (): never => assert.fail("nobody wants it");
     await runtime.callHook({ hook: "message_sending", event: { content: "x" }, messages: never });
     assert.equal(runtime.wantsConversation("before_prompt_build"), true);
-    const messages = [{ role: "user", content: "a" }, { role: "assistant", content: "b" }];
-    const prompt = await runtime.callHook({ hook: "before_prompt_build", event: { prompt: "a" }, messages, session: SESSION });
+    const messages = [
+      { role: "user", content: "a" },
+      { role: "assistant", content: "b" },
+    ];
+    const prompt = await runtime.callHook({
+      hook: "before_prompt_build",
+      event: { prompt: "a" },
+      messages,
+      session: SESSION,
+    });
     assert.ok(prompt.result?.kind === "prompt");
     assert.equal(prompt.result.appendSystemContext, "Be kind.");
     type Line = { handler: string; event: JsonObject; messages: number | null };
@@ -177,14 +207,23 @@ describe("a supervisor with well-behaved plugins", LIMIT, () => {
     const key = `agent:main:${run()}`;
     assert.deepEqual(await runtime.upsertSession({ key, agentId: "main" }, { revision: 2n }), { created: true });
     assert.deepEqual(await runtime.upsertSession({ key }), { created: false });
-    await assert.rejects(runtime.upsertSession({ key }, { revision: 1n }), { status: "ABORTED", reason: "VERSION_CONFLICT" });
+    await assert.rejects(runtime.upsertSession({ key }, { revision: 1n }), {
+      status: "ABORTED",
+      reason: "VERSION_CONFLICT",
+    });
     await assert.rejects(runtime.upsertSession({ key: "" }), { reason: "SESSION_KEY_INVALID" });
     await assert.rejects(runtime.deleteSession({ key }), RuntimeError);
   });
 
   test("served tools are listed, run with progress, and say what is wrong with arguments", async () => {
     const listed = await runtime.listTools();
-    assert.deepEqual(listed.map(({ name, available }) => [name, available]), [["wait", true], ["word_count", true]]);
+    assert.deepEqual(
+      listed.map(({ name, available }) => [name, available]),
+      [
+        ["wait", true],
+        ["word_count", true],
+      ],
+    );
     const tool = listed.find(({ name }) => name === "word_count");
     assert.deepEqual([tool?.pluginId, tool?.hints.readOnly, tool?.inputSchema.type], ["python-tools", true, "object"]);
     const one = (args: JsonObject) =>
@@ -195,19 +234,35 @@ describe("a supervisor with well-behaved plugins", LIMIT, () => {
     const gate = await call(runtime, "word_count", args, { session: SESSION });
     assert.ok(gate.decision);
     const { toolCallId, id } = gate.decision;
-    const events = await collect(runtime.invokeTool({ tool: "word_count", arguments: args, toolCallId, decision: { id }, session: SESSION }));
+    const events = await collect(
+      runtime.invokeTool({ tool: "word_count", arguments: args, toolCallId, decision: { id }, session: SESSION }),
+    );
     assert.ok(events.slice(0, -1).every(({ progress }) => progress !== undefined) && events.length > 1);
     const result = events.at(-1)?.result;
     assert.deepEqual(result?.content, [{ type: "text", text: "3 words, 2 of them different" }]);
-    assert.deepEqual(result?.structured, { words: 3, common: [["two", 2], ["one", 1]] });
+    assert.deepEqual(result?.structured, {
+      words: 3,
+      common: [
+        ["two", 2],
+        ["one", 1],
+      ],
+    });
     assert.deepEqual([result?.isError, result?.pluginId], [false, "python-tools"]);
     const wrong = await call(runtime, "word_count", { words: 1 }, { session: SESSION });
     assert.ok(wrong.decision);
     const refused = await collect(
-      runtime.invokeTool({ tool: "word_count", arguments: { words: 1 }, toolCallId: wrong.decision.toolCallId, decision: wrong.decision, session: SESSION }),
+      runtime.invokeTool({
+        tool: "word_count",
+        arguments: { words: 1 },
+        toolCallId: wrong.decision.toolCallId,
+        decision: wrong.decision,
+        session: SESSION,
+      }),
     );
     assert.deepEqual([refused[0]?.result?.argumentsInvalid, refused[0]?.result?.isError], [true, true]);
-    await assert.rejects(collect(runtime.invokeTool({ tool: "nothing", toolCallId: "x" })), { reason: "HANDLER_UNKNOWN" });
+    await assert.rejects(collect(runtime.invokeTool({ tool: "nothing", toolCallId: "x" })), {
+      reason: "HANDLER_UNKNOWN",
+    });
   });
 
   test("a tool that runs is cancelled, by its signal and by leaving the loop", async () => {
@@ -295,7 +350,11 @@ describe("plugins that misbehave", LIMIT, () => {
   let runtime: Runtime;
 
   before(async () => {
-    world = new World([misbehave("dies", "--fault", "abort"), misbehave("hangs", "--fault", "never-answer"), misbehave("sound")]);
+    world = new World([
+      misbehave("dies", "--fault", "abort"),
+      misbehave("hangs", "--fault", "never-answer"),
+      misbehave("sound"),
+    ]);
     await world.start().ready();
     runtime = world.runtime();
     runtime.start();
@@ -371,7 +430,10 @@ describe("a supervisor that comes and goes", LIMIT, () => {
     runtime.publish({ runId, stream: "lifecycle", data: { phase: "end" }, terminal: true });
     assert.ok(await runtime.flush(20_000));
     await until("the reader has all", () => positions().includes(401));
-    assert.deepEqual(positions(), Array.from({ length: 401 }, (_, n) => n + 1));
+    assert.deepEqual(
+      positions(),
+      Array.from({ length: 401 }, (_, n) => n + 1),
+    );
     assert.deepEqual(states, ["attached", "away", "attached"]);
     assert.ok(runtime.stats.deniedAway >= 2 && runtime.stats.attaches === 2);
   });

@@ -1,7 +1,17 @@
 /** A real supervisor with real plugins, in a directory of its own. */
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -77,7 +87,8 @@ export function python(id: string, script: string, from: string, more: Partial<P
     id,
     write: (directory) => {
       cpSync(from, directory, { recursive: true });
-      for (const stock of ["stock_gate.py", "stock_tools.py"]) cpSync(join(FIXTURES, "python", stock), join(directory, stock));
+      for (const stock of ["stock_gate.py", "stock_tools.py"])
+        cpSync(join(FIXTURES, "python", stock), join(directory, stock));
       cpSync(join(PYTHON, "stubs"), directory, { recursive: true });
       manifest(directory, "command", JSON.stringify([join(PYTHON, "venv/bin/python"), "-B", `{package}/${script}`]));
     },
@@ -201,7 +212,9 @@ export class World {
   async handlerCalls(): Promise<Record<string, number>> {
     type Handlers = { handlers: { plugin_id: string; handler_id: string; calls: number }[] };
     const { handlers } = await this.outrigger<Handlers>("hooks");
-    return Object.fromEntries(handlers.map(({ plugin_id, handler_id, calls }) => [`${plugin_id}/${handler_id}`, calls]));
+    return Object.fromEntries(
+      handlers.map(({ plugin_id, handler_id, calls }) => [`${plugin_id}/${handler_id}`, calls]),
+    );
   }
 
   /** Lines of a file in a plugin's data directory, each JSON. */
