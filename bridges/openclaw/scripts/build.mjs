@@ -10,7 +10,9 @@ const tests = process.argv.includes("--tests");
 const banner = {
   js: 'import { createRequire as outriggerRequire } from "node:module"; const require = outriggerRequire(import.meta.url);',
 };
-const common = { absWorkingDir: root, bundle: true, platform: "node", format: "esm", target: "node20", banner, logLevel: "warning" };
+// The client is taken from its sources, beside us in this repository; what it imports is in our own dependencies.
+const client = { alias: { "outrigger-runtime": `${root}../../clients/typescript/src/index.ts` }, nodePaths: [`${root}node_modules`] };
+const common = { ...client, absWorkingDir: root, bundle: true, platform: "node", format: "esm", target: "node20", banner, logLevel: "warning" };
 
 if (tests) {
   rmSync(`${root}/build`, { recursive: true, force: true });

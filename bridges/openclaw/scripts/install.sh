@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings what the bridge's tests need, below target/openclaw: OpenClaw with the Node it demands, Python with the gRPC
-# packages and stubs of the wire contract; and the dependencies of the client and the bridge. Quick when all is there.
+# packages and stubs of the wire contract; and the dependencies of the bridge. Quick when all is there.
 # May be called by several at once.
 set -euo pipefail
 
@@ -36,8 +36,5 @@ if [[ $(cat "$place/stamp" 2>/dev/null) != "$wanted" ]]; then
     echo "$wanted" >"$place/stamp"
 fi
 
-cd "$root/clients/typescript"
-npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-npm run --silent build
 cd "$bridge"
 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
