@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -113,7 +113,8 @@ class Directives:
             if len(self._ended) > self._remembered:
                 del self._ended[next(iter(self._ended))]
         self._unsent.pop(directive_id, None)
-        self._unsent[directive_id] = result
+        # A copy: told from one of the same outcome that is on its way.
+        self._unsent[directive_id] = replace(result)
         # One that is not told comes again, and is answered then.
         if len(self._unsent) > self._remembered + WINDOW:
             del self._unsent[next(iter(self._unsent))]

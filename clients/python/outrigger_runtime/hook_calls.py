@@ -289,8 +289,12 @@ class HookCalls:
         if payload > most_payload or size > most_message:
             why = f"event and context have {payload} bytes, at most {most_payload}"
             return self._failed(interest.fail_closed, "invalid", why)
-        if self.in_flight >= most_in_flight or self._bytes_in_flight + size > self._options.max_bytes_in_flight:
-            return self._failed(interest.fail_closed, "overloaded", f"{self.in_flight} hook calls are in flight")
+        # Calls that were given up here are the supervisor's until it has answered them.
+        stream = self._stream
+        in_flight = max(self.in_flight, stream.in_flight if stream else 0)
+        bytes_in_flight = max(self._bytes_in_flight, stream.bytes_in_flight if stream else 0)
+        if in_flight >= most_in_flight or bytes_in_flight + size > self._options.max_bytes_in_flight:
+            return self._failed(interest.fail_closed, "overloaded", f"{in_flight} hook calls are in flight")
         self.in_flight += 1
         self._bytes_in_flight += size
         try:
@@ -304,7 +308,7 @@ class HookCalls:
         self.counts["calls"] += 1
         stream = self._stream
         try:
-            if stream is not None and stream.ready and stream.in_flight < self._limits[2]:
+            if stream is not None and stream.ready:
                 asked = stream.call(invocation, size)
             else:
                 self.counts["calls_unary"] += 1

@@ -28,7 +28,9 @@ class HookStream:
         self._on_ready = on_ready
         self._on_epoch = on_epoch
         self._calls: dict[int, asyncio.Future[tuple[Any, int]]] = {}
-        self._cancelled: set[int] = set()
+        self._sizes: dict[int, int] = {}
+        """Of calls without an answer, cancelled ones among them."""
+        self._bytes = 0
         self._redemptions: defaultdict[str, deque[asyncio.Future[RuntimeCallError | None]]] = defaultdict(deque)
         self._out: deque[tuple[int, str, Any]] = deque()
         self._some = asyncio.Event()
@@ -39,7 +41,12 @@ class HookStream:
     @property
     def in_flight(self) -> int:
         """Calls without an answer, cancelled ones among them."""
-        return len(self._calls) + len(self._cancelled)
+        return len(self._sizes)
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Their bytes: of a supervisor that reads nothing they wait here."""
+        return self._bytes
 
     async def call(self, invocation: Any, size: int) -> tuple[Any, int]:
         """The outcome of a call of `size` bytes, and its epoch. Raises `RuntimeCallError`. Cancelling it cancels the call."""
@@ -47,12 +54,13 @@ class HookStream:
         call_id = self._last_id
         future: asyncio.Future[tuple[Any, int]] = asyncio.get_running_loop().create_future()
         self._calls[call_id] = future
+        self._sizes[call_id] = size
+        self._bytes += size
         self._put(size, "calls", runtime_pb2.HookStreamRequest.Call(call_id=call_id, invocation=invocation))
         try:
             return await future
         except asyncio.CancelledError:
             if self._calls.pop(call_id, None) is not None and self.ready:
-                self._cancelled.add(call_id)
                 self._put(0, "cancelled_call_ids", call_id)
             raise
 
@@ -110,7 +118,7 @@ class HookStream:
     def _read(self, message: Any) -> None:
         self._on_epoch(message.contribution_epoch)
         for answer in message.answers:
-            self._cancelled.discard(answer.call_id)
+            self._bytes -= self._sizes.pop(answer.call_id, 0)
             future = self._calls.pop(answer.call_id, None)
             if future is None or future.done():
                 continue
@@ -141,5 +149,6 @@ class HookStream:
                 if not redeemed.done():
                     redeemed.set_result(error)
         self._redemptions.clear()
-        self._cancelled.clear()
+        self._sizes.clear()
+        self._bytes = 0
         self._out.clear()

@@ -44,10 +44,11 @@ class Link:
         timeout = None if timeout_ms is None else timeout_ms / 1000
         return await call(request, metadata=self._metadata, timeout=timeout)
 
-    def server_stream(self, name: str, request: Any, answer: Any) -> Any:
+    def server_stream(self, name: str, request: Any, answer: Any, timeout_ms: float | None = None) -> Any:
         """One request, many answers."""
         call = self._channel.unary_stream(_SERVICE + name, type(request).SerializeToString, answer.FromString)
-        return call(request, metadata=self._metadata)
+        timeout = None if timeout_ms is None else timeout_ms / 1000
+        return call(request, metadata=self._metadata, timeout=timeout)
 
     def client_stream(self, name: str, request: Any, answer: Any) -> Any:
         """Many requests, one answer."""

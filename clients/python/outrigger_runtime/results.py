@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +140,7 @@ def _model(wire: Any) -> HookResult:
 def read_evaluation(wire: Any) -> HookResult:
     """One handler's verdict."""
     verdict = wire.WhichOneof("verdict")
-    told = getattr(wire, verdict) if verdict else None
+    told: Any = getattr(wire, verdict) if verdict else None
     return {
         "kind": "evaluation",
         "verdict": verdict or "none",
@@ -155,7 +156,7 @@ def _subagent_spawn(wire: Any) -> HookResult:
     return {"kind": "subagent_spawn", "error": wire.error if status == "error" else None, "thread_binding_ready": ready}
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Any], HookResult]] = {
     "tool_call": _tool_call,
     "prompt": _prompt,
     "message": _message,

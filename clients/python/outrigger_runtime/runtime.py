@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -236,8 +236,10 @@ class Runtime:
         request = runtime_pb2.RedeemDecisionRequest(
             decision_id=decision.id, tool_call_id=decision.tool_call_id, params_sha256=params_sha256
         )
-        error = await self._calls.redeem(request)
-        return (True, None) if error is None else (False, f"outrigger: the decision cannot be used: {error.message}")
+        refusal = await self._calls.redeem(request)
+        return (
+            (True, None) if refusal is None else (False, f"outrigger: the decision cannot be used: {refusal.message}")
+        )
 
     async def resolve_approval(
         self, approval: PendingApproval | str, outcome: str, *, resolved_by: str = "", timeout_ms: float = _CALL_MS
@@ -419,7 +421,7 @@ class Runtime:
         run: str | None = None,
         context: dict[str, Any] | None = None,
         timeout_ms: float | None = None,
-    ) -> AsyncIterator[ToolProgress | ToolResult]:
+    ) -> AsyncGenerator[ToolProgress | ToolResult, None]:
         """Runs a served tool: progress, then one result. Raises `RuntimeCallError`. Cancelling its task, or closing the
         iterator (`aclose`), cancels the call."""
         if run is not None:
@@ -434,7 +436,7 @@ class Runtime:
             timeout=None if timeout_ms is None else to_duration(timeout_ms),
             context_json=encode_optional(context),
         )
-        running = invoke_tool(self._live(), request)
+        running = invoke_tool(self._live(), request, timeout_ms)
         try:
             async for event in running:
                 if isinstance(event, ToolResult):

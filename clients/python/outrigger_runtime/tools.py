@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from .results import enum_name
 
 _PAGE = 1000
 """Tools on a page."""
+_LONGEST_MS, _GRACE_MS = 3_600_000, 1_000
+"""Longest time a tool may take (the contract's bound), and what is left for the way."""
 _MOST_PAGES = 100
 """Most pages read: registrations are bounded far below."""
 
@@ -116,9 +118,12 @@ def _read_tool(entry: Any) -> ServedTool:
     )
 
 
-async def invoke_tool(link: Link, request: Any) -> AsyncIterator[ToolProgress | ToolResult]:
+async def invoke_tool(
+    link: Link, request: Any, timeout_ms: float | None
+) -> AsyncGenerator[ToolProgress | ToolResult, None]:
     """Runs a tool. Closing the iterator, or cancelling its task, cancels the call. Raises `RuntimeCallError`."""
-    stream = link.server_stream("InvokeTool", request, runtime_pb2.InvokeToolResponse)
+    limit = _GRACE_MS + (_LONGEST_MS if timeout_ms is None else timeout_ms)
+    stream = link.server_stream("InvokeTool", request, runtime_pb2.InvokeToolResponse, limit)
     answered = False
     try:
         while (message := await stream.read()) is not grpc.aio.EOF:

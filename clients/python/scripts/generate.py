@@ -22,7 +22,9 @@ IMPORT = re.compile(r"^from outrigger\.", re.MULTILINE)
 
 
 def generate(out: Path) -> None:
-    files = [str(path.relative_to(root)) for root in ROOTS for folder in FOLDERS for path in (root / folder).glob("*.proto")]
+    files = [
+        str(path.relative_to(root)) for root in ROOTS for folder in FOLDERS for path in (root / folder).glob("*.proto")
+    ]
     own = Path(grpc_tools.__file__).parent / "_proto"
     arguments = ["protoc", *(f"-I{root}" for root in [*ROOTS, own]), f"--python_out={out}", f"--pyi_out={out}"]
     if protoc.main([*arguments, *sorted(files)]) != 0:
@@ -34,7 +36,9 @@ def generate(out: Path) -> None:
 
 
 def names(directory: Path) -> list[str]:
-    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*.py*") if "__pycache__" not in path.parts)
+    return sorted(
+        str(path.relative_to(directory)) for path in directory.rglob("*.py*") if "__pycache__" not in path.parts
+    )
 
 
 def main() -> None:
@@ -42,7 +46,9 @@ def main() -> None:
         fresh = Path(temporary)
         generate(fresh)
         if "--check" in sys.argv[1:]:
-            if names(fresh) != names(OUT) or any(not filecmp.cmp(fresh / name, OUT / name, False) for name in names(fresh)):
+            if names(fresh) != names(OUT) or any(
+                not filecmp.cmp(fresh / name, OUT / name, False) for name in names(fresh)
+            ):
                 raise SystemExit("outrigger_runtime/_gen is not fresh: run scripts/generate.py")
             print("outrigger_runtime/_gen is fresh")
             return

@@ -21,6 +21,7 @@ def contributions(hooks: list[dict[str, Any]]) -> Contributions:
     """What a case wants of hooks."""
     sets = ("tool_names", "triggers", "dispatch_kinds")
     interests = (
-        Interest(**{name: frozenset(value) if name in sets else value for name, value in told.items()}) for told in hooks
+        Interest(**{name: frozenset(value) if name in sets else value for name, value in told.items()})
+        for told in hooks
     )
     return Contributions(epoch=1, hooks={interest.hook: interest for interest in interests})

@@ -47,6 +47,7 @@ class Fake:
         self.publishes = 0
         self.acknowledged: list[tuple[str, int]] = []
         self.hold = False
+        self.deaf = False
         self.stream_status: grpc.StatusCode | None = None
         self.attach_status: grpc.StatusCode | None = None
         self.acknowledge_status: grpc.StatusCode | None = None
@@ -129,9 +130,7 @@ class Fake:
         self._broken = asyncio.Event()
 
     def _contributions(self) -> Any:
-        contributions = directive_pb2.Contributions(
-            contribution_epoch=self.epoch, hooks=self.hooks, all_streams=True
-        )
+        contributions = directive_pb2.Contributions(contribution_epoch=self.epoch, hooks=self.hooks, all_streams=True)
         return directive_pb2.Directive(contributions=contributions)
 
     async def _attach(self, request: Any, context: Any) -> Any:
@@ -172,6 +171,8 @@ class Fake:
                         answer.answers.add(call_id=call.call_id, outcome=GO_ON)
                 for call_id in message.cancelled_call_ids:
                     self.cancelled.append(call_id)
+                    if self.deaf:
+                        continue
                     answer.answers.add(call_id=call_id, error=runtime_pb2.CallError(code=1, message="cancelled"))
                 if answer.answers:
                     yield answer
@@ -220,4 +221,5 @@ class Bounded(unittest.IsolatedAsyncioTestCase):
     def setUp(self) -> None:
         faulthandler.dump_traceback_later(LIMIT, exit=True)
         self.addCleanup(faulthandler.cancel_dump_traceback_later)
-        logging.getLogger("outrigger_runtime").setLevel(logging.CRITICAL)
+        for name in ("outrigger_runtime", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)

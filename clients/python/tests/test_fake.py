@@ -12,7 +12,16 @@ from typing import Any
 
 import grpc
 
-from outrigger_runtime import AgentEvent, Backoff, DirectiveResult, HookAnswer, HookCall, Runtime, RuntimeCallError, SessionRef
+from outrigger_runtime import (
+    AgentEvent,
+    Backoff,
+    DirectiveResult,
+    HookAnswer,
+    HookCall,
+    Runtime,
+    RuntimeCallError,
+    SessionRef,
+)
 from outrigger_runtime._gen.outrigger.runtime.v1 import directive_pb2
 from outrigger_runtime._gen.outrigger.types.v1 import common_pb2, hook_pb2, plugin_pb2
 
@@ -131,6 +140,19 @@ class Client(Bounded):
         self.assert_failed(await narrow.call_hook(exec_call()), "stop", "overloaded")
         self.fake.break_streams()
         await one
+
+    async def test_calls_that_were_given_up_count_until_the_supervisor_has_answered_them(self) -> None:
+        self.fake.hold = self.fake.deaf = True
+        runtime = await self.fast(max_calls_in_flight=2)
+        two = await asyncio.gather(*(runtime.call_hook(exec_call(timeout_ms=1)) for _ in range(2)))
+        for answer in two:
+            self.assert_failed(answer, "stop", "timeout")
+        self.assert_failed(await runtime.call_hook(exec_call()), "stop", "overloaded")
+        self.assertEqual(len(self.fake.calls), 2)
+        self.fake.hold = self.fake.deaf = False
+        self.fake.break_streams()
+        await until("the stream is open again", lambda: runtime.fast and self.fake.streams == 2)
+        self.assertEqual((await runtime.call_hook(exec_call())).verdict, "go_on")
 
     async def test_a_call_that_cannot_be_sent_fails_as_its_hook_does_and_no_other_with_it(self) -> None:
         runtime = await self.fast()

@@ -42,7 +42,11 @@ class Shared(unittest.TestCase):
         file = cases("away.json")
         for case in file["cases"]:
             with self.subTest(**case):
-                heard = None if case["contributions"] is None else contributions(file["contributions"][case["contributions"]])
+                heard = (
+                    None
+                    if case["contributions"] is None
+                    else contributions(file["contributions"][case["contributions"]])
+                )
                 closed = frozenset(case.get("fail_closed_hooks", FAIL_CLOSED_HOOKS))
                 verdict, reason = away_verdict(heard, closed, case["hook"], **case["subject"])
                 self.assertEqual(verdict, case["verdict"])
@@ -121,7 +125,9 @@ class Shared(unittest.TestCase):
 class Own(unittest.TestCase):
     def test_the_catalogue_has_all_hooks(self) -> None:
         # That its numbers are right follows from where they are read.
-        self.assertEqual((len(HOOK_NAMES), HOOK_NAMES[0], HOOK_NAMES[-1]), (43, "before_model_resolve", "skill_changed"))
+        self.assertEqual(
+            (len(HOOK_NAMES), HOOK_NAMES[0], HOOK_NAMES[-1]), (43, "before_model_resolve", "skill_changed")
+        )
 
     def test_json_travels_as_it_is_and_absence_as_no_bytes(self) -> None:
         self.assertEqual((encode_optional(None), decode(b""), decode(encode(None))), (b"", None, None))
@@ -141,7 +147,14 @@ class Own(unittest.TestCase):
             with self.assertRaisesRegex(KeyFileError, "0644"):
                 read_key(str(path))
             path.chmod(0o600)
-            for bad in ("", "default", f"default:{secret}x", f"Default:{secret}", f"default:{secret}\nmore", "x" * 100_000):
+            for bad in (
+                "",
+                "default",
+                f"default:{secret}x",
+                f"Default:{secret}",
+                f"default:{secret}\nmore",
+                "x" * 100_000,
+            ):
                 path.write_text(bad)
                 with self.assertRaises(KeyFileError) as caught:
                     read_key(str(path))

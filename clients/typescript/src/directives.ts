@@ -141,7 +141,8 @@ export class Directives {
       if (this.#ended.size > this.#remembered) this.#ended.delete(first(this.#ended));
     }
     this.#unsent.delete(id);
-    this.#unsent.set(id, result);
+    // A copy: told from one of the same outcome that is on its way.
+    this.#unsent.set(id, { ...result });
     // One that is not told comes again, and is answered then.
     if (this.#unsent.size > this.#remembered + WINDOW) this.#unsent.delete(first(this.#unsent));
     queueMicrotask(() => this.#send());

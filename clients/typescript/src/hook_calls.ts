@@ -295,8 +295,11 @@ export class HookCalls {
       return this.#failed(interest.failClosed, "invalid", why);
     }
     const most = Math.min(this.#settings.maxCallsInFlight, this.#limits.inFlight);
-    if (this.#inFlight >= most || this.#bytesInFlight + bytes.all > this.#settings.maxBytesInFlight) {
-      return this.#failed(interest.failClosed, "overloaded", `${this.#inFlight} hook calls are in flight`);
+    // Calls that were given up here are the supervisor's until it has answered them.
+    const inFlight = Math.max(this.#inFlight, this.#stream?.inFlight ?? 0);
+    const bytesInFlight = Math.max(this.#bytesInFlight, this.#stream?.bytesInFlight ?? 0);
+    if (inFlight >= most || bytesInFlight + bytes.all > this.#settings.maxBytesInFlight) {
+      return this.#failed(interest.failClosed, "overloaded", `${inFlight} hook calls are in flight`);
     }
     this.#inFlight += 1;
     this.#bytesInFlight += bytes.all;
@@ -327,7 +330,7 @@ export class HookCalls {
     this.counts.calls += 1;
     let answer: StreamAnswer;
     const stream = this.#stream;
-    if (stream?.ready && stream.inFlight < this.#limits.inFlight) {
+    if (stream?.ready) {
       answer = await stream.call(invocation, bytes, cancel.signal);
     } else {
       this.counts.callsUnary += 1;

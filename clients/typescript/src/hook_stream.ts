@@ -26,6 +26,7 @@ export type StreamAnswer = { outcome: HookOutcome; epoch: bigint } | { error: Ru
 
 interface Waiting {
   settle: (answer: StreamAnswer) => void;
+  bytes: number;
 }
 
 /** An open stream. */
@@ -38,6 +39,7 @@ export class HookStream {
   #lastId = 0n;
   #out: HookStreamRequest | undefined;
   #bytes = 0;
+  #bytesInFlight = 0;
   #ready = false;
   #broken: RuntimeError | undefined;
 
@@ -70,6 +72,11 @@ export class HookStream {
     return this.#calls.size;
   }
 
+  /** Their bytes: of a supervisor that reads nothing they wait here. */
+  get bytesInFlight(): number {
+    return this.#bytesInFlight;
+  }
+
   /** Makes a call of `bytes` bytes. Its signal cancels it: it is answered at once, and the supervisor told. */
   call(invocation: HookInvocation, bytes: number, signal?: AbortSignal): Promise<StreamAnswer> {
     return new Promise((resolve) => {
@@ -84,7 +91,8 @@ export class HookStream {
         signal?.removeEventListener("abort", cancel);
         resolve(answer);
       };
-      this.#calls.set(id, { settle });
+      this.#calls.set(id, { settle, bytes });
+      this.#bytesInFlight += bytes;
       this.#next(bytes).calls.push(create(HookStreamRequest_CallSchema, { callId: id, invocation }));
       signal?.addEventListener("abort", cancel, { once: true });
     });
@@ -132,6 +140,7 @@ export class HookStream {
     for (const { callId, answer } of message.answers) {
       const waiting = this.#calls.get(callId);
       this.#calls.delete(callId);
+      this.#bytesInFlight -= waiting?.bytes ?? 0;
       if (answer.case === "outcome") waiting?.settle({ outcome: answer.value, epoch: message.contributionEpoch });
       else waiting?.settle({ error: answer.case === "error" ? fromCallError(answer.value) : unknownAnswer() });
     }

@@ -102,6 +102,8 @@ export class Publisher {
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
   #scheduled = false;
+  /** Who waits for confirmations: a stream is then closed as soon as nothing more is to be written. */
+  #flushing = 0;
 
   constructor(bounds: EventBufferBounds, backoff: Backoff, unref: boolean, onProblem: (message: string) => void) {
     this.#buffer = new EventBuffer(bounds);
@@ -148,7 +150,10 @@ export class Publisher {
     const done = (): boolean =>
       runId === undefined ? this.#buffer.waiting + this.#buffer.written === 0 : !this.#buffer.holds(runId);
     if (!done() && this.#stream && !this.#closing && this.#buffer.waiting === 0) this.#close();
-    return this.#changes.until(done, timeoutMs);
+    this.#flushing += 1;
+    return this.#changes.until(done, timeoutMs).finally(() => {
+      this.#flushing -= 1;
+    });
   }
 
   /** A run has ended. */
@@ -196,7 +201,7 @@ export class Publisher {
     }
     this.#changes.notify();
     if (this.#stream === undefined) return;
-    if (this.#buffer.waiting > 0) return this.#close();
+    if (this.#buffer.waiting > 0 || this.#flushing > 0) return this.#close();
     clearTimeout(this.#timer);
     this.#timer = startTimer(IDLE_MS, this.#unref, () => this.#close());
   }

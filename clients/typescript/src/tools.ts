@@ -98,6 +98,9 @@ export interface ToolCall {
 
 /** Tools on a page. */
 const PAGE = 1000;
+/** Longest time a tool may take (the contract's bound), and what is left for the way, in ms. */
+const LONGEST_MS = 3_600_000;
+const GRACE_MS = 1_000;
 /** Most pages read: registrations are bounded far below. */
 const MOST_PAGES = 100;
 
@@ -154,7 +157,8 @@ export async function* invokeTool(link: Link, call: ToolCall): AsyncGenerator<To
     timeout: call.timeoutMs === undefined ? undefined : durationFromMs(call.timeoutMs),
     contextJson: encodeJson(call.context),
   });
-  const stream = link.serverStream(RuntimeService.method.invokeTool, request);
+  const timeoutMs = (call.timeoutMs ?? LONGEST_MS) + GRACE_MS;
+  const stream = link.serverStream(RuntimeService.method.invokeTool, request, { timeoutMs });
   const cancel = (): void => stream.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
   // Cancelling makes an error that nobody waits for.

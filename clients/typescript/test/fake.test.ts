@@ -155,6 +155,24 @@ test(
   },
 );
 
+test("calls that were given up count until the supervisor has answered them", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t, { callTimeoutMs: 20, maxCallsInFlight: 2 }, (fake) => {
+    fake.onCall = "deaf";
+  });
+  await fast(runtime);
+  const two = await Promise.all([exec(runtime, { timeoutMs: 1 }), exec(runtime, { timeoutMs: 1 })]);
+  assert.deepEqual(
+    two.map(({ failure }) => failure?.kind),
+    ["timeout", "timeout"],
+  );
+  assert.equal((await exec(runtime)).failure?.kind, "overloaded");
+  assert.equal(fake.seen.calls.length, 2);
+  fake.onCall = "go_on";
+  fake.breakStreams();
+  await until("the stream is open again", () => runtime.fast && fake.seen.streams === 2);
+  assert.equal((await exec(runtime)).verdict, "go_on");
+});
+
 test("a call that cannot be sent fails as its hook does, and no other with it", LIMIT, async (t) => {
   const { runtime } = await world(t);
   await fast(runtime);
@@ -361,6 +379,7 @@ test("attached again with the same incarnation and the runs that go on", LIMIT, 
   await fake.start();
   await until("it attached again", () => fake.seen.attaches.length === 3);
   assert.deepEqual(runs(2), [], "what is lost stays lost");
+  assert.ok(await runtime.attached());
   assert.equal((await exec(runtime)).verdict, "go_on");
 });
 

@@ -34,7 +34,7 @@ type Directive = MessageInitShape<typeof DirectiveSchema>;
 type Duplex = grpc.ServerDuplexStream<HookStreamRequest, HookStreamResponse>;
 
 /** What the server does with a call of a hook on the stream. */
-export type OnCall = "go_on" | "hold" | "break";
+export type OnCall = "go_on" | "hold" | "deaf";
 
 const KEY = `default:${"0123456789abcdef".repeat(4)}`;
 const GO_ON = { verdict: HookVerdict.GO_ON };
@@ -202,11 +202,11 @@ export class Fake {
       for (const { callId, invocation } of message.calls) {
         this.seen.calls.push([callId, invocation?.toolCallId ?? ""]);
         if (invocation) this.seen.invocations.push(invocation);
-        if (this.onCall === "break") return this.breakStreams();
         if (this.onCall === "go_on") answer({ callId, answer: { case: "outcome", value: GO_ON } });
       }
       for (const callId of message.cancelledCallIds) {
         this.seen.cancelled.push(callId);
+        if (this.onCall === "deaf") continue;
         answer({ callId, answer: { case: "error", value: { code: 1, message: "cancelled" } } });
       }
       const contributionEpoch = this.answerEpoch ?? this.epoch;

@@ -400,7 +400,7 @@ describe("a supervisor that comes and goes", LIMIT, () => {
     const runId = run();
     for (let n = 1; n <= 300; n += 1) runtime.publish({ runId, stream: "tool", data: { n }, sessionKey: SESSION.key });
     assert.ok(await runtime.flush(20_000));
-    type Line = { run?: string; position?: number };
+    type Line = { run?: string; position?: number; stream?: string };
     const positions = (): number[] => {
       const lines = world.lines<Line>("event-reader", "events");
       return lines.flatMap(({ run, position }) => (run === runId && position !== undefined ? [position] : []));
@@ -427,12 +427,28 @@ describe("a supervisor that comes and goes", LIMIT, () => {
     if (early.verdict !== "go_on") assert.match(early.reason ?? "", /^guarded: /);
     await world.ready();
     assert.equal((await call(runtime, "guarded")).verdict, "go_on");
+    // What is published before the reader is back reaches nobody; from then on nothing is missing.
+    await until("every stream is wanted", () => runtime.contributions?.allStreams === true);
+    assert.ok(await runtime.flush(20_000));
+    for (let n = 401; n <= 500; n += 1) assert.ok(runtime.publish({ runId, stream: "tool", data: { n } }));
     runtime.publish({ runId, stream: "lifecycle", data: { phase: "end" }, terminal: true });
     assert.ok(await runtime.flush(20_000));
-    await until("the reader has all", () => positions().includes(401));
+    await until("the reader has the end", () => {
+      const lines = world.lines<Line>("event-reader", "events");
+      return lines.some(({ run, stream }) => run === runId && stream === "lifecycle");
+    });
+    const all = positions();
     assert.deepEqual(
-      positions(),
-      Array.from({ length: 401 }, (_, n) => n + 1),
+      all.slice(0, 300),
+      Array.from({ length: 300 }, (_, n) => n + 1),
+    );
+    assert.deepEqual(
+      all.slice(-101),
+      Array.from({ length: 101 }, (_, n) => (all.at(-1) ?? 0) - 100 + n),
+    );
+    assert.ok(
+      all.every((position, n) => n === 0 || position > (all[n - 1] ?? 0)),
+      "in order, and none twice",
     );
     assert.deepEqual(states, ["attached", "away", "attached"]);
     assert.ok(runtime.stats.deniedAway >= 2 && runtime.stats.attaches === 2);
