@@ -2,7 +2,7 @@
 // costs. One run; with `--write` its tables are kept.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus, release, totalmem } from "node:os";
+import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { type Damage, damage, type Place } from "./measure/damage.js";
 import { hooks, median, turns } from "./measure/latency.js";
@@ -68,8 +68,8 @@ function write(): void {
 | OpenClaw | ${version}, its gateway, with a scripted stand-in for the model |
 | seed | none |
 | rounds, duration | ${ROUNDS} rounds, the forms one after the other in each; ${seconds.toFixed(0)} s in all |
-| machine | ${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, ${bytes(totalmem())}, Linux ${release()}; it was not free of other work |
-| limits raised | none |
+| machine | ${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, ${bytes(totalmem())}, Linux ${release()}; load at the end ${loadavg()[0]?.toFixed(1)}: it was not free of other work |
+| settings | \`cancel_grace = "1s"\`, first and longest backoff 100 and 500 ms; the misbehaving plugin: 256 MiB, 3 s for the hook |
 
 ## What it does
 
@@ -77,6 +77,7 @@ The same code, a guard of \`exec\` that misbehaves when a command says so, as a 
 plugin of Outrigger in a process of its own (\`test/plugins/node_misbehave.ts\`). One turn makes it strike; another turn of another session runs
 beside it; a third comes after. Both have 3 s for the hook. *Silence* is the longest that the gateway took to answer something trivial
 meanwhile. A leak keeps ${bytes(LEAK_BYTES)}.
+Behind the bridge the turn beside it is guarded by the same plugin, so it shares its fate while the plugin is blocked; other tools do not.
 
 | fault | the plugin runs | OpenClaw's process | the turn | a turn beside it | silence | the next turn | memory kept by OpenClaw | the supervisor's account |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |

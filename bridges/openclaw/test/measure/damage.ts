@@ -1,5 +1,5 @@
 // The same misbehaving guard in OpenClaw's process and behind the bridge: what became of process and turns.
-import { cpSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Gateway } from "../support/openclaw.js";
 import { BRIDGE, NODE, ROOT } from "../support/places.js";
@@ -109,8 +109,18 @@ function inner(text: string): string {
   }
 }
 
+/** Each of the faults costs the plugin its launch; the next one is waited for. */
 async function recovered(supervisor: Supervisor): Promise<void> {
-  await until("the plugin is ready", async () => (await supervisor.states())["misbehave"] === "ready", 60_000);
+  const { plugins } = await until(
+    "the next generation is ready",
+    async () => {
+      const status = await supervisor.ask("status");
+      const [{ state, generation }] = status.plugins;
+      return state === "ready" && generation >= 2 && status;
+    },
+    60_000,
+  );
+  if (plugins.length !== 1) throw new Error("another plugin is there");
 }
 
 async function account(supervisor: Supervisor): Promise<string> {
@@ -121,12 +131,19 @@ async function account(supervisor: Supervisor): Promise<string> {
   return `generation ${generation}, ${failures} failure${failures === 1 ? "" : "s"}${last ? ` (${last})` : ""}`;
 }
 
-function memory(pid: number): number {
-  try {
-    return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
+/** Memory of OpenClaw's processes, which are one process group; the supervisor and its plugins are not in it. */
+function memory(group: number): number {
+  let sum = 0;
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+      const [, , pgrp] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      if (Number(pgrp) === group) sum += Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+    } catch {
+      // It has ended meanwhile.
+    }
   }
+  return sum;
 }
 
 /** Asks the gateway for something trivial again and again: its longest silence is how long everybody waited. */
