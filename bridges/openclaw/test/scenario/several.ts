@@ -62,7 +62,7 @@ export const SEVERAL: Scenario[] = [
       const { gateway } = await world.gateway(supervisor);
       world.model.script("policy", [{ tool: "exec", args: { command: "pwd", workdir: "/" } }]);
       const answer = await turn(world, gateway, "scenario:policy");
-      assert.match(answer.text, /\/c\/work/, "workdir was taken out, so it ran in the workspace");
+      assert.match(answer.text, /c.work\b/, "workdir was taken out, so it ran in the workspace");
       assert.equal(total(await supervisor.outcomes("before_tool_call", "policy")), 1);
       await world.counted(supervisor);
     },
@@ -130,12 +130,17 @@ export const SEVERAL: Scenario[] = [
     about: "The guard wants the hook for the served tool, so its decision is used up by the call itself. A tool's own error reaches the model as one.",
     async run(world) {
       const guard = pythonPlugin("gate", "gate.py", 'scopes = ["hooks.tools"]\n[[guard]]\nhook = "before_tool_call"\ntools = ["wait"]\n', { args: ["--tool", "wait"] });
-      const supervisor = await world.supervisor([tools(), guard]);
+      const supervisor = await world.supervisor([tools(), guard, watcher()]);
       const { gateway } = await world.gateway(supervisor, { tools: ["word_count", "wait"] });
       world.model.script("waits", [{ tool: "wait", args: { seconds: 0.3 } }]);
       world.model.script("waits-long", [{ tool: "wait", args: { seconds: 40 } }]);
       world.model.script("waits-wrong", [{ tool: "wait", args: { seconds: -1 } }]);
       assert.match((await turn(world, gateway, "scenario:waits")).text, /waited 0.3 s/);
+      const updates = await until("the tool's progress comes as an event of OpenClaw's", () => {
+        const found = seen(world).filter(({ stream, phase }) => stream === "tool" && phase === "update");
+        return found.length > 0 && found;
+      });
+      world.note(`OpenClaw told of the tool's progress: ${updates.length} updates`);
       assert.match((await turn(world, gateway, "scenario:waits-long")).text, /30 seconds are the most/);
       assert.match((await turn(world, gateway, "scenario:waits-wrong")).text, /seconds|minimum/);
       assert.ok((await supervisor.calls("before_tool_call", "gate")) >= 2);
