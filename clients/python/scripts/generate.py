@@ -54,6 +54,7 @@ def main() -> None:
             return
         shutil.rmtree(OUT, ignore_errors=True)
         shutil.copytree(fresh, OUT)
+        OUT.chmod(0o755)  # The temporary directory is closed to others.
 
 
 if __name__ == "__main__":
