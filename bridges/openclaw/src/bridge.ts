@@ -14,6 +14,10 @@ import { subjectOf } from "./subject.js";
 const SHARED = Symbol.for("outrigger.openclaw/0.1.0");
 /** Calls that a registration's end waits for; beyond it the oldest are no longer waited for. */
 const MOST_PENDING = 1_024;
+/** gRPC's code of a stream that a newer one took the place of. */
+const ABORTED = 10;
+/** How long another process with the same key keeps the place, at least, in ms. */
+const RECLAIM_MS = 5_000;
 
 /** What a hook call may say besides its event and context. */
 export type CallExtras = Partial<Pick<HookCall, "toolName" | "toolCallId" | "signal" | "waitForObservers" | "targetPluginId">>;
@@ -26,7 +30,10 @@ export class Bridge {
   tools: ServedTool[] = [];
   #listed: bigint | undefined;
   readonly #pending = new Set<Promise<unknown>>();
-  #first: Promise<boolean> | undefined;
+  #first: Promise<unknown> | undefined;
+  #listing: Promise<unknown> | undefined;
+  #started = false;
+  #replacedAt: number | undefined;
   readonly #announced = new Set<string>();
   #stopChild: (() => void) | undefined;
 
@@ -42,24 +49,52 @@ export class Bridge {
       servedHooks: [...SERVED],
       failClosedHooks: config.failClosed as HookName[] | undefined,
       callTimeoutMs: config.callMs,
-      onContributions: () => this.#track(this.#listTools()),
+      onStateChange: (state) => {
+        this.#replacedAt = state === "attached" ? undefined : performance.now();
+      },
+      onContributions: () => {
+        this.#listing = this.#track(this.#listTools());
+      },
       // OpenClaw ends the process by itself when a turn is over, but nothing of ours should hold it up either.
       unref: true,
       logger: prefixed(logger),
     });
   }
 
-  /** Opens the connection; neither throws nor waits. */
+  /**
+   * Opens the connection; neither throws nor waits. Not at registration but at the first use: many of OpenClaw's
+   * commands load plugins only to look at them, and each connection of a key takes the place of the one before.
+   */
   start(): void {
+    if (this.#started) return;
+    this.#started = true;
     if (this.config.supervisor.start) this.#stopChild = ensureSupervisor(this.config, this.logger);
     this.runtime.start();
   }
 
   /** Waits for the first contact, once and within its bound: a turn must not be decided in the first milliseconds. */
-  ready(): Promise<boolean> {
-    if (this.runtime.contributions !== undefined) return Promise.resolve(true);
-    this.#first ??= this.runtime.attached({ timeoutMs: this.config.attachMs });
+  ready(): Promise<unknown> {
+    this.start();
+    this.#reclaim();
+    // The tools too, as OpenClaw asks for them later in the turn and does not wait.
+    this.#first ??= this.runtime.attached({ timeoutMs: this.config.attachMs }).then(() => this.#listing);
     return this.#first;
+  }
+
+  /**
+   * Takes the place back that another process with the same key took, a turn of `agent --local` beside a gateway for
+   * instance: without it everything guarded would be denied here from then on. Not at once, as the two would then do
+   * nothing else; each time costs the other one what it has in flight, so a key of its own is better.
+   */
+  #reclaim(): void {
+    const { runtime } = this;
+    if (runtime.state === "attached" || runtime.lastError?.code !== ABORTED) return;
+    this.#replacedAt ??= performance.now();
+    if (performance.now() - this.#replacedAt < RECLAIM_MS) return;
+    this.#replacedAt = undefined;
+    this.logger.warn("outrigger: takes its place back from another process with the same key; give each a key of its own");
+    this.#first = runtime.attached({ timeoutMs: this.config.attachMs });
+    runtime.start();
   }
 
   /** Asks the plugins. Makes no call where none wants the hook; never rejects. */
@@ -86,8 +121,8 @@ export class Bridge {
   }
 
   /** Work that the end of a registration waits for. */
-  later(work: Promise<unknown>): void {
-    void this.#track(work);
+  later(work: Promise<unknown>): Promise<unknown> {
+    return this.#track(work);
   }
 
   /** Waits, within its bound, until what was told has arrived. */
@@ -151,7 +186,6 @@ export function acquire(config: Config, logger: Logger, openclaw: string): { bri
   if (holder[SHARED]?.settings !== settings) {
     const made = new Bridge(config, logger, openclaw);
     holder[SHARED] = { bridge: made, settings, holders: 0 };
-    made.start();
   }
   const shared = holder[SHARED] as Shared;
   shared.holders += 1;

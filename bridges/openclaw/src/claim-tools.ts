@@ -1,26 +1,33 @@
 #!/usr/bin/env node
 // Writes the names of served tools into the manifest, where OpenClaw wants to find them before it takes the tools:
-// `outrigger-openclaw-tools NAME…`, or without names those that the running supervisor lists.
+// `outrigger-openclaw-tools NAME…`, or without names those that plugins of the running supervisor serve. It asks the
+// `outrigger` command (or the one in OUTRIGGER), since a connection of our own would take the runtime's place.
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Runtime } from "outrigger-runtime";
 
 const manifestPath = fileURLToPath(new URL("../openclaw.plugin.json", import.meta.url));
+const program = process.env["OUTRIGGER"] ?? "outrigger";
 
-async function listed(): Promise<string[]> {
-  const runtime = new Runtime({ software: "outrigger-openclaw-tools", logger: { warn: console.error, error: console.error } });
-  runtime.start();
-  try {
-    if (!(await runtime.attached({ timeoutMs: 5_000 }))) throw new Error("no supervisor answers; name the tools, or start `outrigger run`");
-    return (await runtime.listTools()).map(({ name }) => name);
-  } finally {
-    await runtime.close();
-  }
+const ask = (...args: string[]) => JSON.parse(execFileSync(program, [...args, "--json"], { encoding: "utf8" }));
+
+interface Item {
+  kind: string;
+  id: string;
+  accepted: boolean;
 }
 
-const given = process.argv.slice(2);
+function served(): string[] {
+  const { plugins } = ask("status") as { plugins: { plugin_id: string }[] };
+  return plugins.flatMap(({ plugin_id: plugin }) => {
+    const { items } = ask("inspect", plugin) as { items: Item[] };
+    return items.filter(({ kind, accepted }) => kind === "tool" && accepted).map(({ id }) => id);
+  });
+}
+
 try {
-  const names = [...new Set(given.length > 0 ? given : await listed())].sort();
+  const given = process.argv.slice(2);
+  const names = [...new Set(given.length > 0 ? given : served())].sort();
   const manifest = JSON.parse(readFileSync(manifestPath, "utf8"));
   manifest.contracts.tools = names;
   writeFileSync(manifestPath, `${JSON.stringify(manifest, null, 2)}\n`);

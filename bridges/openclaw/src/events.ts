@@ -22,6 +22,7 @@ function publish(bridge: Bridge, event: AgentEvent): void {
   if (event.seq <= (published.get(event.runId) ?? 0)) return;
   published.set(event.runId, event.seq);
   if (published.size > MOST_RUNS) published.delete(published.keys().next().value as string);
+  bridge.start();
   const terminal = isTerminal(event);
   bridge.runtime.publish({
     runId: event.runId,

@@ -19,7 +19,10 @@ export function claimedTools(): string[] {
 export function registerTools(api: PluginApi, bridge: Bridge, calls: Calls): void {
   const claimed = claimedTools();
   if (claimed.length === 0) return;
-  api.registerTool((context) => bridge.tools.filter(({ name }) => claimed.includes(name)).map((tool) => served(tool, bridge, calls, context)));
+  api.registerTool((context) => {
+    bridge.start();
+    return bridge.tools.filter(({ name }) => claimed.includes(name)).map((tool) => served(tool, bridge, calls, context));
+  });
 }
 
 function served(tool: ServedTool, bridge: Bridge, calls: Calls, context: ToolFactoryContext): Tool {

@@ -1,12 +1,12 @@
 // The case, measured: what a misbehaving plugin does in OpenClaw's process and behind the bridge, and what the bridge
 // costs. One run; with `--write` its tables are kept.
-import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { type Damage, damage, type Place } from "./measure/damage.js";
 import { hooks, median, turns } from "./measure/latency.js";
 import { FAULTS, LEAK_BYTES } from "./plugins/faults.mjs";
+import { commitNow } from "./support/commit.js";
 import { Model } from "./support/model.js";
 import { missing, OPENCLAW, ROOT } from "./support/places.js";
 import { World } from "./support/world.js";
@@ -20,6 +20,7 @@ if (lacks.length > 0) {
   console.error(lacks.map((lack) => `error: ${lack}`).join("\n"));
   process.exit(1);
 }
+const commit = commitNow();
 const model = await Model.start();
 const began = performance.now();
 
@@ -49,10 +50,8 @@ const seconds = (performance.now() - began) / 1000;
 if (process.argv.includes("--write")) write();
 
 function write(): void {
-  const git = (...args: string[]) => execFileSync("git", ["-C", ROOT, ...args], { encoding: "utf8" }).trim();
   const date = new Date().toISOString().slice(0, 10);
   const version = JSON.parse(readFileSync(join(OPENCLAW, "node_modules/openclaw/package.json"), "utf8")).version;
-  const dirty = git("status", "--porcelain") === "" ? "" : "-dirty";
   const micro = (tool: string) => median(metered[tool] ?? []);
   const native = micro("meter_native");
   const row = (name: string, tool: string) => `| ${name} | ${micro(tool).toFixed(0)} | ${(micro(tool) / native).toFixed(1)} |`;
@@ -63,7 +62,7 @@ function write(): void {
 | | |
 | --- | --- |
 | command | \`npm run measure\` in \`bridges/openclaw\` |
-| commit | ${git("rev-parse", "HEAD")}${dirty} |
+| commit | ${commit} |
 | build | debug profile of the supervisor and the guard in Rust |
 | OpenClaw | ${version}, its gateway, with a scripted stand-in for the model |
 | seed | none |

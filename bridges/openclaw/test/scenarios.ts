@@ -1,10 +1,10 @@
 // Runs the scenarios against the real OpenClaw, some side by side, and with `--write` keeps the transcript.
 // Names as arguments: only these.
-import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SEVERAL } from "./scenario/several.js";
 import { TURNS } from "./scenario/turns.js";
+import { commitNow } from "./support/commit.js";
 import { Model } from "./support/model.js";
 import { missing, OPENCLAW, ROOT } from "./support/places.js";
 import { within } from "./support/wait.js";
@@ -52,6 +52,7 @@ if (unknown.length > 0) {
 }
 const waiting = wanted.length === 0 ? [...all] : all.filter(({ name }) => wanted.includes(name));
 const order = [...waiting];
+const commit = commitNow();
 const model = await Model.start();
 const began = performance.now();
 const told: Told[] = [];
@@ -68,17 +69,15 @@ console.log(`${told.length - failed} passed, ${failed} failed (${seconds.toFixed
 process.exitCode = failed === 0 ? 0 : 1;
 
 function write(duration: number): void {
-  const git = (...args: string[]) => execFileSync("git", ["-C", ROOT, ...args], { encoding: "utf8" }).trim();
   const version = JSON.parse(readFileSync(join(OPENCLAW, "node_modules/openclaw/package.json"), "utf8")).version;
   const date = new Date().toISOString().slice(0, 10);
-  const dirty = git("status", "--porcelain") === "" ? "" : "-dirty";
   const head = [
     `# OpenClaw behind the bridge: the scenarios, ${date}`,
     "",
     "| | |",
     "| --- | --- |",
     "| command | `npm run transcript` in `bridges/openclaw` |",
-    `| commit | ${git("rev-parse", "HEAD")}${dirty} |`,
+    `| commit | ${commit} |`,
     `| OpenClaw | ${version}, its embedded runner, with a scripted stand-in for the model |`,
     `| duration | ${duration.toFixed(0)} s, ${LANES} scenarios side by side |`,
     "",

@@ -41,7 +41,7 @@ export function approvalOf(bridge: Bridge, answer: HookAnswer, pluginId: string)
       const told = bridge.runtime
         .resolveApproval(approval, OUTCOMES[resolution] ?? "cancelled")
         .then(({ verdict, decision, reason }) => resolve({ allowed: verdict === "go_on" && decision !== undefined, decision, reason }));
-      bridge.later(told);
+      void bridge.later(told);
     },
   };
   return { request, settled };

@@ -1,5 +1,5 @@
 // Every hook but `before_tool_call`, which has a file of its own.
-import type { HookName } from "outrigger-runtime";
+import { type HookName, RuntimeError } from "outrigger-runtime";
 import * as answers from "../answers.js";
 import type { Bridge } from "../bridge.js";
 import type { Fields, PluginApi } from "../openclaw.js";
@@ -62,7 +62,7 @@ export function registerHooks(api: PluginApi, bridge: Bridge): void {
 
 /** What plugins own in a session ends with it. */
 function endSessions(api: PluginApi, bridge: Bridge): void {
-  api.on("session_end", (event, context) => {
+  api.on("session_end", async (event, context) => {
     const key = typeof event["sessionKey"] === "string" ? event["sessionKey"] : context["sessionKey"];
     if (typeof key !== "string" || key === "") return;
     const session = { key, id: text(event["sessionId"]), agentId: text(context["agentId"]) };
@@ -70,16 +70,25 @@ function endSessions(api: PluginApi, bridge: Bridge): void {
     const { reason } = event;
     // `new`, `idle` and `daily` begin a fresh conversation under the same key, as a reset does; after a compaction, a
     // shutdown or a restart the same one goes on.
-    if (reason === "deleted") bridge.later(bridge.runtime.deleteSession(session));
+    if (reason === "deleted") await bridge.later(ifServed(bridge.runtime.deleteSession(session)));
     else if (reason === "reset" || reason === "new" || reason === "idle" || reason === "daily") {
-      bridge.later(bridge.runtime.resetSession(session, { nextSessionId: next }));
+      await bridge.later(ifServed(bridge.runtime.resetSession(session, { nextSessionId: next })));
     }
   });
   api.on("session_start", (event, context) => {
     const key = event["sessionKey"] ?? context["sessionKey"];
     if (typeof key !== "string" || key === "") return;
     const session = { key, id: text(event["sessionId"]), agentId: text(context["agentId"]) };
-    bridge.later(bridge.ready().then(() => bridge.announce(session)));
+    void bridge.later(bridge.ready().then(() => bridge.announce(session)));
+  });
+}
+
+/** gRPC's `UNIMPLEMENTED`: an older supervisor, which keeps nothing that could be taken back. */
+const UNIMPLEMENTED = 12;
+
+async function ifServed(call: Promise<unknown>): Promise<void> {
+  await call.catch((error) => {
+    if (!(error instanceof RuntimeError && error.code === UNIMPLEMENTED)) throw error;
   });
 }
 

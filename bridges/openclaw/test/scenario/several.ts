@@ -208,6 +208,25 @@ export const SEVERAL: Scenario[] = [
     },
   },
   {
+    name: "two-processes",
+    title: "Two processes with one key",
+    about: "A turn of `openclaw agent --local` beside a gateway that uses the same key takes the gateway's place; afterwards the gateway takes it back, and its calls are guarded as before.",
+    async run(world) {
+      const { supervisor, gateway, say } = await setting(world);
+      assert.match((await say("first-mine", "echo gateway-first")).text, /gateway-first/);
+      // A state directory of its own, as a gateway holds the lock of its.
+      const beside = world.openclaw(supervisor, { name: "local" });
+      world.model.script("second", [{ tool: "exec", args: { command: "echo deny" } }]);
+      const local = await world.turn(beside, "scenario:second");
+      assert.match(local.text, /gate: the guard in Python says no/);
+      const again = await say("mine-again", "echo gateway-again");
+      assert.match(again.text, /gateway-again/);
+      assert.match(gateway.running.stdout + gateway.running.stderr, /takes its place back/);
+      assert.deepEqual(await supervisor.outcomes("before_tool_call", "gate"), { allow: 2, deny: 1 });
+      await world.counted(supervisor);
+    },
+  },
+  {
     name: "watched",
     title: "Two runs at once, each in order",
     about: "Two turns of two sessions in one process: the observer's positions rise in each run without a gap.",

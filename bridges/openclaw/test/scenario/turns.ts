@@ -60,7 +60,9 @@ export const TURNS: Scenario[] = [
     async run(world) {
       const supervisor = await world.supervisor([tools()]);
       world.model.script("served-tool", [{ tool: "word_count", args: { text: "one two two three three three" } }]);
-      const turn = await world.turn(world.openclaw(supervisor, { tools: ["word_count", "wait"] }), "scenario:served-tool");
+      const openclaw = world.openclaw(supervisor);
+      world.note(`$ outrigger-openclaw-tools   → ${await supervisor.claimTools(join(openclaw.directory, "bridge"))}`);
+      const turn = await world.turn(openclaw, "scenario:served-tool");
       assert.match(turn.text, /6 words, 3 of them different/);
       const [first] = world.model.of("served-tool");
       assert.ok(first !== undefined);

@@ -161,6 +161,14 @@ export class Supervisor {
     return ended.stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
   }
 
+  /** Has the bridge in a folder claim all tools that are served, as an operator would. */
+  async claimTools(bridge: string): Promise<string> {
+    const environment = { ...this.#environment, OUTRIGGER: join(BUILT, "outrigger") };
+    const ended = await run(process.execPath, [join(bridge, "dist/claim-tools.js")], { env: environment }, 20_000);
+    if (ended.code !== 0) throw new Error(ended.stderr);
+    return ended.stdout.trim();
+  }
+
   async states(): Promise<Record<string, string>> {
     const { plugins } = await this.ask("status");
     return Object.fromEntries(plugins.map((plugin: any) => [plugin.plugin_id, plugin.state]));

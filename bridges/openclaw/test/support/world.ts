@@ -46,9 +46,9 @@ export class World {
   }
 
   /** OpenClaw with the bridge to the supervisor, or without one. */
-  openclaw(supervisor: Supervisor | undefined, more: Partial<Settings> = {}): OpenClaw {
+  openclaw(supervisor: Supervisor | undefined, { name = "c", ...more }: Partial<Settings> & { name?: string } = {}): OpenClaw {
     const bridge = supervisor && { socket: supervisor.socket, keyFile: supervisor.keyFile, ...more.bridge };
-    const directory = join(this.directory, "c");
+    const directory = join(this.directory, name);
     return new OpenClaw(directory, { ...more, modelPort: this.model.port, bridge });
   }
 
