@@ -75,12 +75,12 @@ function write(): void {
 The same code, a guard of \`exec\` that misbehaves when a command says so, as a plugin of OpenClaw (\`test/plugins/native-misbehave\`) and as a
 plugin of Outrigger in a process of its own (\`test/plugins/node_misbehave.ts\`). One turn makes it strike; another turn of another session runs
 beside it; a third comes after. Both have 3 s for the hook. *Silence* is the longest that the gateway took to answer something trivial
-meanwhile. A leak keeps ${bytes(LEAK_BYTES)}.
+meanwhile. A leak keeps ${bytes(LEAK_BYTES)}; what OpenClaw keeps of a few turns is in each of the numbers.
 Behind the bridge the turn beside it is guarded by the same plugin, so it shares its fate while the plugin is blocked; other tools do not.
 
 | fault | the plugin runs | OpenClaw's process | the turn | a turn beside it | silence | the next turn | memory kept by OpenClaw | the supervisor's account |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-${damages.map((it) => `| ${it.fault} | ${it.place} | ${it.process} | ${it.victim} | ${it.beside} | ${it.silenceMs.toFixed(0)} ms | ${it.next} | ${bytes(it.keptBytes)} | ${it.account || "–"} |`).join("\n")}
+${damages.map((it) => `| ${it.fault} | ${it.place} | ${it.process} | ${it.victim} | ${it.beside} | ${it.silenceMs.toFixed(0)} ms | ${it.next} | ${it.keptBytes === 0 ? "–" : bytes(it.keptBytes)} | ${it.account || "–"} |`).join("\n")}
 
 ## What it costs
 
