@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { cpSync, readFileSync } from "node:fs";
 import { BRIDGE, NODE, OPENCLAW, OPENCLAW_CLI } from "./places.js";
 import { type Ended, type Running, run, start } from "./processes.js";
-import { until } from "./wait.js";
+import { limit, until } from "./wait.js";
 
 /** Longest time for one turn, its start included: some 10 s on two free cores. */
 const TURN_MS = 120_000;
@@ -88,8 +88,7 @@ export class OpenClaw {
   /** The same, while it runs. */
   begin(message: string, session = "agent:main:scenario"): { running: Running; turn: Promise<Turn> } {
     const running = start(NODE, [OPENCLAW_CLI, "agent", "--local", "--session-key", session, "--message", message, "--json"], this.#options());
-    const timer = setTimeout(() => running.kill(), TURN_MS);
-    return { running, turn: running.ended.then(readTurn).finally(() => clearTimeout(timer)) };
+    return { running, turn: running.ended.then(readTurn).finally(limit(TURN_MS, () => running.kill())) };
   }
 
   cli(args: string[]): Promise<Ended> {
@@ -131,15 +130,21 @@ export class Gateway {
   /** One turn. */
   async turn(message: string, session: string): Promise<{ text: string; ms: number }> {
     const began = performance.now();
-    const response = await fetch(`http://127.0.0.1:${this.port}/v1/chat/completions`, {
-      method: "POST",
-      headers: { authorization: "Bearer scenario", "content-type": "application/json", "x-openclaw-session-key": session, "x-openclaw-message-channel": "webchat" },
-      body: JSON.stringify({ model: "openclaw", messages: [{ role: "user", content: message }] }),
-      signal: AbortSignal.timeout(TURN_MS),
-    });
-    const body = (await response.json()) as any;
-    if (!response.ok) throw new Error(`the gateway answered ${response.status}: ${JSON.stringify(body)}`);
-    return { text: body.choices[0].message.content, ms: performance.now() - began };
+    const late = new AbortController();
+    const stop = limit(TURN_MS, () => late.abort());
+    try {
+      const response = await fetch(`http://127.0.0.1:${this.port}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization: "Bearer scenario", "content-type": "application/json", "x-openclaw-session-key": session, "x-openclaw-message-channel": "webchat" },
+        body: JSON.stringify({ model: "openclaw", messages: [{ role: "user", content: message }] }),
+        signal: late.signal,
+      });
+      const body = (await response.json()) as any;
+      if (!response.ok) throw new Error(`the gateway answered ${response.status}: ${JSON.stringify(body)}`);
+      return { text: body.choices[0].message.content, ms: performance.now() - began };
+    } finally {
+      stop();
+    }
   }
 
   async stop(): Promise<Ended> {

@@ -1,5 +1,6 @@
 // Child processes of a scenario: output kept, a limit for each, nothing left behind.
 import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
+import { limit } from "./wait.js";
 
 /** How a program ended. */
 export interface Ended {
@@ -56,10 +57,10 @@ export function start(command: string, args: string[], options: SpawnOptions): R
 /** Runs a program to its end, or kills it once the limit is over. */
 export async function run(command: string, args: string[], options: SpawnOptions, limitMs: number): Promise<Ended> {
   const running = start(command, args, options);
-  const timer = setTimeout(() => running.kill(), limitMs);
+  const stop = limit(limitMs, () => running.kill());
   try {
     return await running.ended;
   } finally {
-    clearTimeout(timer);
+    stop();
   }
 }
