@@ -31,6 +31,9 @@ const MAX_ENDED: usize = 4096;
 /// How long a plugin that is away has to come back to hear of its approval (`ApprovalCall`).
 const NEWS_WAITS: Duration = Duration::from_secs(24 * 3600);
 
+/// How often a plugin may end with the news in its hands. It is told again by the next generation, as its end may have
+/// been another's doing; but news that it cannot bear must not be the end of every generation.
+const TRIES: u32 = 3;
 /// News of ended approvals that a slow runtime may fall behind.
 const NEWS: usize = 256;
 
@@ -244,6 +247,11 @@ impl Approvals {
 /// Tells a plugin how its approval ended, once some generation of it has heard it.
 async fn tell(asker: Asker, news: plugin::ApprovalCall) {
     let mut watch = asker.view.watch();
+    let mut tries = 0;
+    let drop_it = |why: String| {
+        let generation = asker.view.status().generation;
+        asker.view.logs.say(SystemTime::now(), generation, "warn", format!("approval {} {why}", news.approval_id));
+    };
     loop {
         let session = asker.view.serving();
         let index = session
@@ -262,19 +270,16 @@ async fn tell(asker: Asker, news: plugin::ApprovalCall) {
                 Ok(_) | Err(InvokeError::TimedOut { .. } | InvokeError::TooLarge { .. } | InvokeError::Overloaded) => {
                     return;
                 }
-                Err(InvokeError::NotServing | InvokeError::Ended(_)) => {}
+                Err(InvokeError::NotServing) => {}
+                Err(InvokeError::Ended(_)) => {
+                    tries += 1;
+                    if tries == TRIES {
+                        return drop_it(format!("has ended, and {TRIES} generations ended as they were told so"));
+                    }
+                }
             }
         } else if session.is_some() {
-            asker.view.logs.say(
-                SystemTime::now(),
-                asker.view.status().generation,
-                "warn",
-                format!(
-                    "approval {} has ended, and handler `{}`, which asked, is gone",
-                    news.approval_id, asker.handler
-                ),
-            );
-            return;
+            return drop_it(format!("has ended, and handler `{}`, which asked, is gone", asker.handler));
         }
         if watch.changed().await.is_err() {
             return;

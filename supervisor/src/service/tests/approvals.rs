@@ -284,6 +284,32 @@ async fn news_that_a_generation_did_not_survive_go_to_the_next() {
     .await;
 }
 
+/// News that end every generation that hears them are dropped, and the log says so.
+#[tokio::test(start_paused = true)]
+async fn news_that_nobody_survives_are_dropped_in_the_end() {
+    within(async {
+        let mut bench = Bench::new();
+        let silent: Script = Arc::new(|question| {
+            let answer = question.news.is_none().then(|| asks("", request()));
+            (Duration::ZERO, answer)
+        });
+        let mut session = bench.sit(&able("gate"), 0, 1, &policy("limits"), Arc::clone(&silent));
+        let approval = ask(&bench).await.approval.expect("it asks");
+        resolve(&bench, RUNTIME, &approval.approval_id, ApprovalOutcome::AllowedOnce).expect("it is open");
+        for generation in 1..=3 {
+            assert_eq!(heard(&bench).await.iter().map(|it| it.generation).collect::<Vec<_>>(), [generation]);
+            session.end("it crashed");
+            session = bench.sit(&able("gate"), 0, generation + 1, &policy("limits"), Arc::clone(&silent));
+            bench.views["gate"].update(|status| status.pid = generation as u32);
+        }
+        assert!(heard(&bench).await.is_empty(), "three times are enough");
+        let log = bench.views["gate"].logs.read(0, 100).lines;
+        let told = format!("approval {} has ended, and 3 generations ended as they were told so", approval.approval_id);
+        assert!(log.iter().any(|line| line.text == told), "{log:?}");
+    })
+    .await;
+}
+
 /// A block of a later handler beats the question; nobody is asked.
 #[tokio::test(start_paused = true)]
 async fn a_later_block_beats_the_question_and_a_later_change_does_not_count() {
