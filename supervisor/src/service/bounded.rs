@@ -119,13 +119,19 @@ impl Codec for SessionCodec {
     }
 
     fn decoder(&mut self) -> SessionDecoder {
-        SessionDecoder
+        SessionDecoder { answers: 1 }
     }
 }
 
+/// Most answers that room is made for before they are read.
+const ROOM: usize = 64;
+
 /// Reads what a plugin says.
 #[derive(Debug)]
-pub(crate) struct SessionDecoder;
+pub(crate) struct SessionDecoder {
+    /// Answers of the message before: the next one mostly has as many, and so is not copied as it grows.
+    answers: usize,
+}
 
 impl Decoder for SessionDecoder {
     type Item = wire::SessionRequest;
@@ -137,7 +143,10 @@ impl Decoder for SessionDecoder {
         if bytes.len() / 2 > MAX_FIELDS && count(&bytes, SHAPES.session_request, 0, &mut { MAX_FIELDS }).is_none() {
             return Err(Status::out_of_range(format!("the message has more than {MAX_FIELDS} fields")));
         }
-        let message = wire::SessionRequest::decode(bytes);
+        let mut message = wire::SessionRequest { results: Vec::with_capacity(self.answers), ..Default::default() };
+        let read = message.merge(bytes);
+        self.answers = message.results.len().clamp(1, ROOM);
+        let message = read.map(|()| message);
         // In the words of the library's own codec, by which the conversation knows what was wrong.
         message.map(Some).map_err(|error| Status::internal(format!("failed to decode Protobuf message: {error}")))
     }

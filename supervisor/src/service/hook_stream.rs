@@ -211,8 +211,10 @@ where
         }
         if !this.answers.is_empty() || !this.redemptions.is_empty() {
             this.bytes = 0;
+            // The next message mostly has as many answers.
+            let room = Vec::with_capacity(this.answers.len());
             let response = wire::HookStreamResponse {
-                answers: std::mem::take(&mut this.answers),
+                answers: std::mem::replace(&mut this.answers, room),
                 contribution_epoch: this.epoch.max(this.dispatcher.epoch()),
                 redemptions: std::mem::take(&mut this.redemptions),
             };

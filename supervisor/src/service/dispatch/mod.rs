@@ -171,7 +171,8 @@ impl Dispatcher {
         let snapshot = self.registry.snapshot();
         let epoch = snapshot.epoch;
         if call.hook.row().kind == Kind::Observe {
-            return self.observe(call, snapshot).await;
+            // What few calls need stays out of the way of the others, whose futures are kept where they are made.
+            return Box::pin(self.observe(call, snapshot)).await;
         }
         let mut round = Round::new(&call, &snapshot, self.bus.last_seq());
         let (answered, digest) = meanwhile(round.run(), || own_digest(&call)).await;
@@ -231,7 +232,9 @@ impl Dispatcher {
             }
             outcome.result = merged.result.take().map(Box::new);
         } else if hook == Hook::BeforeToolCall {
-            round.recheck(&merged).await?;
+            if merged.event.is_some() {
+                Box::pin(round.recheck(&merged)).await?;
+            }
             self.bind(round, merged, &mut outcome, own).await;
             return Ok(outcome);
         } else {
@@ -244,32 +247,47 @@ impl Dispatcher {
 
     /// Lets a tool call go on: with a decision, or once a person allows it.
     async fn bind(&self, round: &mut Round<'_>, mut merged: Merged, outcome: &mut Outcome, own: Option<ParamsDigest>) {
-        let call = round.call;
         let mut proceed = merged.result.as_mut().and_then(proceed_of);
         let request = proceed.as_mut().and_then(|proceed| proceed.approval.take());
         let params = proceed.map(|proceed| proceed.params_json.clone()).filter(|params| !params.is_empty());
         match (merged.asked_by, request) {
             (Some(by), Some(request)) => {
-                let asker = round.asker(by).ok_or_else(|| "asks for an approval, and is gone".to_owned());
-                let subject = subject(call, params, own).await;
-                let asked = asker.and_then(|asker| Ok((asker, subject?)));
-                match asked.and_then(|(asker, subject)| self.approvals.ask(call, asker, request, subject)) {
-                    Ok(approval) => {
-                        outcome.verdict = Verdict::Ask;
-                        outcome.approval = Some(Box::new(approval));
-                        outcome.decided_by = Some(round.report(by));
-                    }
-                    Err(why) => {
-                        outcome.verdict = Verdict::Stop;
-                        outcome.reason = round.denied(by, &why);
-                        outcome.decided_by = Some(round.report_of(by, types::HandlerOutcome::Error, &why));
-                        merged.result = None;
-                    }
+                if !Box::pin(self.ask_person(round, by, request, params, outcome, own)).await {
+                    merged.result = None;
                 }
             }
-            _ => outcome.decision = self.decide(call, params, own).await,
+            _ => outcome.decision = self.decide(round.call, params, own).await,
         }
         outcome.result = merged.result.take().map(Box::new);
+    }
+
+    /// Has a person asked about a tool call; false where that cannot be, which stops it.
+    async fn ask_person(
+        &self,
+        round: &Round<'_>,
+        by: usize,
+        request: types::ApprovalRequest,
+        params: Option<Bytes>,
+        outcome: &mut Outcome,
+        own: Option<ParamsDigest>,
+    ) -> bool {
+        let asker = round.asker(by).ok_or_else(|| "asks for an approval, and is gone".to_owned());
+        let subject = subject(round.call, params, own).await;
+        let asked = asker.and_then(|asker| Ok((asker, subject?)));
+        match asked.and_then(|(asker, subject)| self.approvals.ask(round.call, asker, request, subject)) {
+            Ok(approval) => {
+                outcome.verdict = Verdict::Ask;
+                outcome.approval = Some(Box::new(approval));
+                outcome.decided_by = Some(round.report(by));
+                true
+            }
+            Err(why) => {
+                outcome.verdict = Verdict::Stop;
+                outcome.reason = round.denied(by, &why);
+                outcome.decided_by = Some(round.report_of(by, types::HandlerOutcome::Error, &why));
+                false
+            }
+        }
     }
 
     async fn decide(&self, call: &Call, params: Option<Bytes>, own: Option<ParamsDigest>) -> Option<runtime::Decision> {
