@@ -866,6 +866,7 @@ async fn begin(
         package_dir: spec.package_dir.clone(),
         data_dir: spec.data_dir.clone(),
         environment: spec.environment.clone(),
+        limits: spec.limits.clone(),
     };
     let startup = spec.limits.startup.unwrap_or(shared.settings.startup);
     let state = LaunchState::new(Parts {
