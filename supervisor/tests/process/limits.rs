@@ -26,9 +26,9 @@ fn bench() -> Bench {
     Bench::with(Starter::new().with_groups(groups))
 }
 
-async fn limited(bench: &Bench, script: &str) -> (Launch, Protection) {
+async fn limited(bench: &Bench, script: &str, memory_bytes: Option<u64>) -> (Launch, Protection) {
     let mut plan = bench.plan(&["/bin/sh", "-c", script]);
-    plan.limits = PluginLimits { startup: None, memory_bytes: Some(MEMORY), processes: Some(1) };
+    plan.limits = PluginLimits { startup: None, memory_bytes, processes: Some(1) };
     let launch = bench.start(&plan).await;
     let rungs = launch.tree.protections();
     let rung = rungs.into_iter().find(|rung| rung.name == "resource-limits").expect("it has limits");
@@ -44,7 +44,7 @@ fn group_of(pid: u32) -> Option<String> {
 fn limits_are_the_kernels_or_it_is_said_why_not() {
     block_on(async {
         let bench = bench();
-        let (mut launch, rung) = limited(&bench, "echo up; sleep 1000").await;
+        let (mut launch, rung) = limited(&bench, "echo up; sleep 1000", Some(MEMORY)).await;
         assert_eq!(launch.line().await, "up");
         let (own, keepers) = (group_of(std::process::id()), group_of(launch.tree.keeper_pid()));
         let plugins = group_of(launch.tree.pid());
@@ -58,7 +58,7 @@ fn limits_are_the_kernels_or_it_is_said_why_not() {
         }
         // What samples see does not depend on it.
         let usage = launch.tree.usage().expect("a living tree");
-        assert!(usage.processes == 2 && usage.memory_bytes > 100 * 1024, "{usage:?}");
+        assert!(usage.processes >= 1 && usage.memory_bytes > 100 * 1024, "{usage:?}");
         assert_eq!(launch.tree.keeps_memory(), rung.detail.contains(KEPT));
         launch.tree.kill();
         launch.emptied().await;
@@ -69,7 +69,8 @@ fn limits_are_the_kernels_or_it_is_said_why_not() {
 fn out_of_memory_is_told_as_such() {
     block_on(async {
         let bench = bench();
-        let (launch, rung) = limited(&bench, "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo never").await;
+        let script = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo never";
+        let (launch, rung) = limited(&bench, script, Some(MEMORY)).await;
         if rung.detail.contains(KEPT) {
             assert_eq!(launch.exit().await.status, ExitStatus::Signalled(9));
             let kill = launch.tree.enforced().memory_kill.expect("the kernel tells");
@@ -93,7 +94,8 @@ fn a_tree_that_grows_without_end_is_stopped() {
         let bench = bench();
         // A shell that can make no process ends; the bound is for kernels that refuse none.
         let script = "i=0; while [ $i -lt 1200 ]; do sleep 1000 & i=$((i+1)); done; echo all";
-        let (mut launch, rung) = limited(&bench, script).await;
+        // Without a limit of memory, which so many processes would meet first.
+        let (mut launch, rung) = limited(&bench, script, None).await;
         if rung.detail.contains(STOPPED) {
             assert_eq!(launch.rest().await, Vec::<String>::new());
             launch.emptied().await;
