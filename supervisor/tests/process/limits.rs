@@ -7,7 +7,7 @@ use outrigger::domain::spec::PluginLimits;
 use outrigger::process::{Groups, Starter};
 
 use crate::Test;
-use crate::support::{Bench, Launch, block_on};
+use crate::support::{Bench, Launch, block_on, own_program};
 
 pub(crate) const TESTS: &[Test] = &[
     ("limits_are_the_kernels_or_it_is_said_why_not", limits_are_the_kernels_or_it_is_said_why_not),
@@ -26,8 +26,8 @@ fn bench() -> Bench {
     Bench::with(Starter::new().with_groups(groups))
 }
 
-async fn limited(bench: &Bench, script: &str, memory_bytes: Option<u64>) -> (Launch, Protection) {
-    let mut plan = bench.plan(&["/bin/sh", "-c", script]);
+async fn limited(bench: &Bench, command: &[&str], memory_bytes: Option<u64>) -> (Launch, Protection) {
+    let mut plan = bench.plan(command);
     plan.limits = PluginLimits { startup: None, memory_bytes, processes: Some(1) };
     let launch = bench.start(&plan).await;
     let rungs = launch.tree.protections();
@@ -44,7 +44,7 @@ fn group_of(pid: u32) -> Option<String> {
 fn limits_are_the_kernels_or_it_is_said_why_not() {
     block_on(async {
         let bench = bench();
-        let (mut launch, rung) = limited(&bench, "echo up; sleep 1000", Some(MEMORY)).await;
+        let (mut launch, rung) = limited(&bench, &["/bin/sh", "-c", "echo up; sleep 1000"], Some(MEMORY)).await;
         assert_eq!(launch.line().await, "up");
         let (own, keepers) = (group_of(std::process::id()), group_of(launch.tree.keeper_pid()));
         let plugins = group_of(launch.tree.pid());
@@ -69,8 +69,8 @@ fn limits_are_the_kernels_or_it_is_said_why_not() {
 fn out_of_memory_is_told_as_such() {
     block_on(async {
         let bench = bench();
-        let script = "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo never";
-        let (launch, rung) = limited(&bench, script, Some(MEMORY)).await;
+        let (program, bytes) = (own_program(), (3 * MEMORY).to_string());
+        let (launch, rung) = limited(&bench, &[&program, "__role", "hog", &bytes], Some(MEMORY)).await;
         if rung.detail.contains(KEPT) {
             assert_eq!(launch.exit().await.status, ExitStatus::Signalled(9));
             let kill = launch.tree.enforced().memory_kill.expect("the kernel tells");
@@ -95,7 +95,7 @@ fn a_tree_that_grows_without_end_is_stopped() {
         // A shell that can make no process ends; the bound is for kernels that refuse none.
         let script = "i=0; while [ $i -lt 1200 ]; do sleep 1000 & i=$((i+1)); done; echo all";
         // Without a limit of memory, which so many processes would meet first.
-        let (mut launch, rung) = limited(&bench, script, None).await;
+        let (mut launch, rung) = limited(&bench, &["/bin/sh", "-c", script], None).await;
         if rung.detail.contains(STOPPED) {
             assert_eq!(launch.rest().await, Vec::<String>::new());
             launch.emptied().await;
