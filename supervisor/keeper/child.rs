@@ -11,6 +11,8 @@ pub(super) struct Started {
     pub(super) pid: i32,
     /// It is in a signal scope of its own.
     pub(super) scoped: bool,
+    /// It is in the control group of the plan.
+    pub(super) grouped: bool,
 }
 
 /// No child, or one that ended before its exec: where and why. `made`: there is one to reap.
@@ -25,21 +27,21 @@ struct Order<'a> {
     ruleset: Option<i32>,
     keeper: i32,
     scoped: bool,
+    grouped: bool,
     failed: Option<(u64, Errno)>,
 }
 
 /// Clones the child and waits for its exec. `memory` is the plan's, for the stack.
 pub(super) fn start(plan: &Plan, memory: &Memory, ruleset: Option<i32>) -> Result<Started, Failed> {
-    let mut order = Order { plan, ruleset, keeper: sys::own_pid(), scoped: false, failed: None };
+    let mut order = Order { plan, ruleset, keeper: sys::own_pid(), scoped: false, grouped: false, failed: None };
     let place = &raw mut order;
     // SAFETY: the stack's end is page aligned and nobody else uses it; `begin` exits; `order` outlives the child's use
     // of it, as the call returns only after exec or exit.
     let cloned = unsafe { sys::clone_child(memory.stack_top(), begin, place.cast()) };
     // SAFETY: the child shares this memory but no longer runs in it. Volatile, as it wrote unseen by the compiler.
-    let (scoped, failed) =
-        unsafe { ((&raw const (*place).scoped).read_volatile(), (&raw const (*place).failed).read_volatile()) };
+    let Order { scoped, grouped, failed, .. } = unsafe { place.read_volatile() };
     match (cloned, failed) {
-        (Ok(pid), None) => Ok(Started { pid, scoped }),
+        (Ok(pid), None) => Ok(Started { pid, scoped, grouped }),
         (Ok(_), Some((step, errno))) => Err(Failed { step, errno, made: true }),
         (Err(errno), _) => Err(Failed { step: step::CLONE, errno, made: false }),
     }
@@ -64,6 +66,8 @@ fn prepare_and_execute(order: &mut Order<'_>) -> (u64, Errno) {
     if sys::parent_pid() != order.keeper {
         return (step::CHILD, sys::ESRCH);
     }
+    // Without it the supervisor goes on sampling: no reason not to start.
+    order.grouped = order.plan.group.is_some_and(|group| sys::enter_group(group).is_ok());
     sys::umask(order.plan.umask);
     for [resource, soft, hard] in order.plan.limits() {
         if let Err(errno) = sys::set_limit(*resource, *soft, *hard) {

@@ -148,6 +148,9 @@ fn prepare(life: &mut Life, mut held: u64) -> Result<Tree, Option<(u64, sys::Err
     if child.scoped {
         held |= held::CHILD_SCOPE;
     }
+    if child.grouped {
+        held |= held::GROUP;
+    }
     life.report(Record::Started { pid: child.pid as u32, held });
     Ok(Tree { life: *life, signals, reach, child: child.pid, child_lives: true, killing: false, killed: 0 })
 }

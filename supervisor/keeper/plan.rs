@@ -57,6 +57,8 @@ impl Drop for Memory {
 /// Pointers into a [`Memory`], good while that lives.
 pub(super) struct Plan {
     pub(super) directory: *const u8,
+    /// `cgroup.procs` of the group to enter.
+    pub(super) group: Option<*const u8>,
     pub(super) program: *const u8,
     /// A null pointer ends it.
     pub(super) arguments: *const *const u8,
@@ -115,6 +117,8 @@ fn index(head: &Head, memory: &mut Memory) -> Option<Plan> {
     let ends = [arguments, variables_at + head.variables as usize];
     let mut strings = bytes.get(strings_at..head.total as usize)?;
     let directory = next(&mut strings)?;
+    let has_group = *strings.first()? != 0;
+    let group = next(&mut strings).filter(|_| has_group);
     for (at, pointer) in pointers.get_mut(..=ends[1])?.iter_mut().enumerate() {
         *pointer = if ends.contains(&at) { ptr::null() } else { next(&mut strings)? };
     }
@@ -123,6 +127,7 @@ fn index(head: &Head, memory: &mut Memory) -> Option<Plan> {
     }
     Some(Plan {
         directory,
+        group,
         program: *pointers.first()?,
         arguments: pointers.as_ptr(),
         variables: pointers.get(variables_at..)?.as_ptr(),
@@ -138,4 +143,60 @@ fn next(strings: &mut &[u8]) -> Option<*const u8> {
     let string = strings.as_ptr();
     *strings = strings.get(end + 1..)?;
     Some(string)
+}
+
+#[cfg(test)]
+mod tests {
+    use core::ffi::CStr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(string: *const u8) -> &'static str {
+        // SAFETY: a string of an indexed plan ends in a zero byte; each test keeps the memory until its end.
+        unsafe { CStr::from_ptr(string.cast()) }.to_str().expect("text")
+    }
+
+    fn indexed(bytes: &[u8], memory: &mut Memory) -> Option<Plan> {
+        memory.plan().get_mut(..bytes.len())?.copy_from_slice(bytes);
+        index(&Head::decode(bytes)?, memory)
+    }
+
+    fn plan(strings: &[u8]) -> Vec<u8> {
+        let total = u32::try_from(HEAD_BYTES + strings.len()).expect("a short plan");
+        let mut bytes = Head { total, arguments: 1, variables: 1, limits: 0, umask: 0o77 }.encode().to_vec();
+        bytes.extend(strings);
+        bytes
+    }
+
+    #[test]
+    fn the_group_stands_behind_the_directory_and_may_be_missing() {
+        let mut memory = Memory::new().expect("memory");
+        let sound = indexed(&plan(b"/d\0/g/cgroup.procs\0/p\0A=1\0"), &mut memory).expect("a sound plan");
+        assert_eq!((text(sound.directory), text(sound.program)), ("/d", "/p"));
+        assert_eq!(sound.group.map(text), Some("/g/cgroup.procs"));
+        let without = indexed(&plan(b"/d\0\0/p\0A=1\0"), &mut memory).expect("a sound plan");
+        assert_eq!((without.group, text(without.program)), (None, "/p"));
+        for wrong in ["", "/d\0", "/d\0\0/p\0", "/d\0\0/p\0A=1", "/d\0\0/p\0A=1\0more\0", "/d"] {
+            assert!(indexed(&plan(wrong.as_bytes()), &mut memory).is_none(), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_numbers_say_is_read_within_the_plan(
+            total in 0_u32..400, arguments in 0_u32..5, variables in 0_u32..5, limits in 0_u32..18,
+            rest in proptest::collection::vec(0_u8..3, 0..360),
+        ) {
+            let mut memory = Memory::new().expect("memory");
+            let mut bytes = Head { total, arguments, variables, limits, umask: 0 }.encode().to_vec();
+            bytes.extend(rest);
+            let Some(plan) = indexed(&bytes, &mut memory) else { return Ok(()) };
+            let plan_at = memory.plan().as_ptr_range();
+            let inside = |string: *const u8| (plan_at.start..plan_at.end).contains(&string);
+            prop_assert!(inside(plan.directory) && inside(plan.program) && plan.group.is_none_or(inside));
+            prop_assert_eq!(plan.limits().count(), limits as usize);
+        }
+    }
 }

@@ -21,6 +21,7 @@ const SIGCHLD: i32 = 17;
 const SIGSTOP: i32 = 19;
 
 pub(super) const O_RDONLY: i32 = 0;
+const O_WRONLY: i32 = 1;
 pub(super) const O_RDWR: i32 = 2;
 pub(super) const O_CLOEXEC: i32 = 0o200_0000;
 #[cfg(target_arch = "x86_64")]
@@ -44,6 +45,7 @@ const RLIMIT_NOFILE: u64 = 7;
 #[cfg(target_arch = "x86_64")]
 mod nr {
     pub(super) const READ: usize = 0;
+    pub(super) const WRITE: usize = 1;
     pub(super) const CLOSE: usize = 3;
     pub(super) const MMAP: usize = 9;
     pub(super) const MUNMAP: usize = 11;
@@ -79,6 +81,7 @@ mod nr {
     pub(super) const CLOSE: usize = 57;
     pub(super) const GETDENTS64: usize = 61;
     pub(super) const READ: usize = 63;
+    pub(super) const WRITE: usize = 64;
     pub(super) const PPOLL: usize = 73;
     pub(super) const SIGNALFD4: usize = 74;
     pub(super) const EXIT_GROUP: usize = 94;
@@ -364,6 +367,18 @@ pub(super) unsafe fn unmap(at: *mut u8, bytes: usize) {
 pub(super) fn enter_directory(path: *const u8) -> Result<(), Errno> {
     // SAFETY: the kernel reads a text that ends in a zero byte, and answers EFAULT where it cannot be read.
     unsafe { call(nr::CHDIR, [path as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Moves this process into a control group, by its `cgroup.procs`.
+pub(super) fn enter_group(procs: *const u8) -> Result<(), Errno> {
+    let flags = (O_WRONLY | O_CLOEXEC) as usize;
+    // SAFETY: the kernel reads a text that ends in a zero byte, and answers EFAULT where it cannot be read.
+    let fd = unsafe { call(nr::OPENAT, [AT_FDCWD, procs as usize, flags, 0, 0, 0]) }?;
+    // 0 is whoever writes.
+    // SAFETY: the byte lives until the call returns.
+    let written = unsafe { call(nr::WRITE, [fd, b"0".as_ptr() as usize, 1, 0, 0, 0]) };
+    close(fd as i32);
+    written.map(drop)
 }
 
 pub(super) fn umask(mask: u32) {

@@ -13,10 +13,11 @@ pub(crate) const HEAD_BYTES: usize = 32;
 /// Bytes of one resource limit: three `u64`: resource, soft, hard.
 pub(crate) const LIMIT_BYTES: usize = 24;
 /// First number of a plan: names the form and its version.
-pub(crate) const PLAN_MAGIC: u32 = 0x4f52_0001;
+pub(crate) const PLAN_MAGIC: u32 = 0x4f52_0002;
 
 /// The fixed part of a plan. After it come the limits, and then, each with a zero byte at its end, the working
-/// directory, the arguments (the first is the program) and the variables.
+/// directory, the `cgroup.procs` of the group that the child enters (empty: none), the arguments (the first is the
+/// program) and the variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     /// Bytes in all, this part included.
@@ -148,6 +149,8 @@ pub(crate) mod held {
     pub(crate) const SWEEP: u64 = 1 << 5;
     /// The keeper also watches the supervisor's process, not only the socket.
     pub(crate) const SUPERVISOR: u64 = 1 << 6;
+    /// The plugin is in the control group of its plan.
+    pub(crate) const GROUP: u64 = 1 << 7;
 }
 
 /// Where a start failed.

@@ -8,9 +8,10 @@ use tokio::sync::mpsc;
 
 use crate::domain::ids::PluginId;
 use crate::domain::launch::{
-    BoxFuture, Connect, Emptied, Evidence, ExitRecord, LaunchError, Launched, Launcher, Plan, Protection, Tree, Usage,
+    BoxFuture, Connect, Emptied, Enforced, Evidence, ExitRecord, LaunchError, Launched, Launcher, Plan, Protection,
+    Tree, Usage,
 };
-use crate::process::{KeptTree, Starter};
+use crate::process::{Groups, KeptTree, Starter};
 use crate::transport::launch_listener::{ListenerGuard, listen};
 use crate::transport::meter::Bucket;
 use crate::transport::private_dir::PrivateDir;
@@ -25,8 +26,9 @@ pub(crate) struct HostLauncher {
 }
 
 impl HostLauncher {
-    pub(crate) fn new(runtime_dir: PathBuf, bytes_per_second: u64) -> Self {
-        Self { runtime_dir, starter: Arc::new(Starter::new()), bytes_per_second, buckets: Mutex::new(BTreeMap::new()) }
+    pub(crate) fn new(runtime_dir: PathBuf, bytes_per_second: u64, groups: Groups) -> Self {
+        let starter = Arc::new(Starter::new().with_groups(groups));
+        Self { runtime_dir, starter, bytes_per_second, buckets: Mutex::new(BTreeMap::new()) }
     }
 
     /// Waits until no process of any launch is left.
@@ -106,5 +108,13 @@ impl Tree for Held {
 
     fn protections(&self) -> Vec<Protection> {
         self.tree.protections()
+    }
+
+    fn enforced(&self) -> Enforced {
+        self.tree.enforced()
+    }
+
+    fn keeps_memory(&self) -> bool {
+        self.tree.keeps_memory()
     }
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 /// Runs until a signal or an operator ends it.
 pub(crate) fn run(global: &Global, args: &RunArgs) -> ExitCode {
     outrigger::process::share_heaps();
+    outrigger::process::step_aside();
     start_log(args.log_format);
     let options = match options(global, args) {
         Ok(options) => options,

@@ -17,7 +17,7 @@ use crate::domain::keys::{KeyInfo, Keys, KeysError};
 use crate::domain::launch::ControlConnection;
 use crate::domain::store::{PluginRecord, Store};
 use crate::launcher::HostLauncher;
-use crate::process::{self, leftovers};
+use crate::process::{self, Groups, leftovers};
 use crate::service::{Report, Service, ServiceParts};
 use crate::store::SqliteStore;
 use crate::transport::control_listener::{BindError, ControlListener, Stale};
@@ -121,7 +121,10 @@ impl Supervisor {
             tracing::warn!("{warning}");
         }
         let keyring = Arc::new(KeyRing(RwLock::new(keys::Keys::open(&state_dir).map_err(StartError::Keys)?)));
-        let launcher = Arc::new(HostLauncher::new(runtime_dir.clone(), config.settings.plugin_bytes_per_second));
+        let groups = Groups::find(&state_dir);
+        tracing::debug!("{groups}");
+        let launcher =
+            Arc::new(HostLauncher::new(runtime_dir.clone(), config.settings.plugin_bytes_per_second, groups));
         let tasks = TaskTracker::new();
         let stopping = CancellationToken::new();
         let reread = {

@@ -187,6 +187,10 @@ impl fmt::Display for FailureCause {
             Self::SessionClosed => f.write_str("It closed its Session and lived on."),
             Self::DialerGone => f.write_str("The process that held its Session ended."),
             Self::Unresponsive => f.write_str("It answered no Ping."),
+            // Where the kernel keeps the limit it lets nothing be used above it.
+            Self::ResourceLimit { resource: Resource::Memory, used, limit } if used <= limit => {
+                write!(f, "Its processes wanted more than the {limit} bytes of memory they may have ({used} used).")
+            }
             Self::ResourceLimit { resource: Resource::Memory, used, limit } => {
                 write!(f, "Its processes used {used} bytes of memory, more than the {limit} they may.")
             }

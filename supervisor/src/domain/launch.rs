@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 
 use super::ids::{Generation, PluginId};
+use super::spec::PluginLimits;
 
 /// A future that can be boxed behind a trait.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -48,6 +49,8 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// Variables of manifest and operator. Added to the fixed ones; they can replace none of `OUTRIGGER_*`.
     pub environment: BTreeMap<String, String>,
+    /// Bounds of its tree, which the kernel keeps as far as it can.
+    pub limits: PluginLimits,
 }
 
 impl fmt::Debug for Plan {
@@ -127,6 +130,12 @@ pub trait Tree: Send + Sync {
     fn evidence(&self) -> Evidence;
     /// What holds for this launch.
     fn protections(&self) -> Vec<Protection>;
+    /// What the kernel has done to keep the tree within its limits; also after the tree's end. Reads two small files of
+    /// the kernel's.
+    fn enforced(&self) -> Enforced;
+    /// The kernel holds every process of the tree below the limit of memory now, so that a sum of resident memory, in
+    /// which shared pages count more than once, proves nothing. Blocking, as `usage`.
+    fn keeps_memory(&self) -> bool;
 }
 
 /// How a process ended.
@@ -183,6 +192,24 @@ pub struct Usage {
     pub processes: u32,
     /// Threads.
     pub threads: u32,
+}
+
+/// What the kernel has done to keep a tree within its limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Enforced {
+    /// It killed processes of the tree, as there was no memory left for them below the limit.
+    pub memory_kill: Option<MemoryKill>,
+    /// Processes and threads that it refused the tree.
+    pub refused: u64,
+}
+
+/// A kill for want of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryKill {
+    /// Highest memory of the tree, bytes, as the kernel counts it: with files that it cached, each page once.
+    pub used: u64,
+    /// How much it may, bytes.
+    pub limit: u64,
 }
 
 /// What a tree was doing, for people.

@@ -105,6 +105,7 @@ mod tests {
     use super::*;
     use crate::domain::ids::Generation;
     use crate::domain::launch::{Connect, FIXED_VARIABLES};
+    use crate::domain::spec::PluginLimits;
 
     fn plan(environment: &[(&str, &str)]) -> Plan {
         Plan {
@@ -117,6 +118,7 @@ mod tests {
             package_dir: "/package".into(),
             data_dir: "/data".into(),
             environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            limits: PluginLimits::default(),
         }
     }
 

@@ -9,6 +9,7 @@
 //! The keeper's own code is in `keeper/` beside `src/`. A keeper that is itself killed leaves its tree to this process
 //! ([`become_subreaper`]), which then does the killing.
 
+mod cgroup;
 pub mod environment;
 mod evidence;
 mod heaps;
@@ -27,6 +28,7 @@ mod tree;
 mod usage;
 mod watch;
 
+pub use cgroup::{Groups, step_aside};
 pub use heaps::share_heaps;
 pub use orphans::become_subreaper;
 pub use program::keeper_main;

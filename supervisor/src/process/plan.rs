@@ -7,6 +7,8 @@ use super::keeper::wire::{Head, LIMITS_MAX, PLAN_MAX, STRINGS_MAX};
 /// Everything that the keeper needs to know.
 pub(super) struct Orders<'a> {
     pub(super) directory: &'a [u8],
+    /// `cgroup.procs` of the group that the child enters; empty: none.
+    pub(super) group: &'a [u8],
     /// Program and arguments.
     pub(super) command: &'a [String],
     /// `NAME=value` each.
@@ -42,7 +44,7 @@ impl Orders<'_> {
         }
         let arguments = self.command.iter().map(String::as_bytes);
         let variables = self.environment.iter().map(Vec::as_slice);
-        for string in [self.directory].into_iter().chain(arguments).chain(variables) {
+        for string in [self.directory, self.group].into_iter().chain(arguments).chain(variables) {
             if string.contains(&0) {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "a zero byte in a path, argument or variable"));
             }
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
 
     fn orders<'a>(command: &'a [String], environment: &'a [Vec<u8>]) -> Orders<'a> {
-        Orders { directory: b"/", command, environment, umask: 0o77, limits: &[[4, 0, 0]] }
+        Orders { directory: b"/", group: b"/g", command, environment, umask: 0o77, limits: &[[4, 0, 0]] }
     }
 
     #[test]
@@ -73,7 +75,7 @@ mod tests {
         let head = Head::decode(&bytes).expect("a sound fixed part");
         assert_eq!((head.arguments, head.variables, head.limits, head.umask), (2, 1, 1, 0o77));
         assert_eq!(head.total as usize, bytes.len());
-        assert!(bytes.ends_with(b"/\0/bin/a\0b\0X=1\0"));
+        assert!(bytes.ends_with(b"/\0/g\0/bin/a\0b\0X=1\0"));
     }
 
     #[test]

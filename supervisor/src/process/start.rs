@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cgroup::{Groups, Kept};
 use super::environment;
 use super::keeper::wire::step;
 use super::plan::Orders;
@@ -35,6 +36,7 @@ pub struct Starter {
     /// The form that works, as far as is known.
     form: Mutex<Form>,
     tasks: TaskTracker,
+    groups: Arc<Groups>,
 }
 
 /// A launch whose program runs.
@@ -57,17 +59,25 @@ impl Starter {
     /// Starts keepers in the best form that this machine has.
     #[must_use]
     pub fn new() -> Self {
-        Self { form: Mutex::new(Form::best()), tasks: TaskTracker::new() }
+        Self::in_form(Form::best())
     }
 
     /// Starts keepers from this process's own program, whose `main` has to call [`super::keeper_main`] first; for
     /// operators who want no executable memory files.
     #[must_use]
     pub fn without_memory_file() -> Self {
-        Self {
-            form: Mutex::new(Form::OwnProgram { reason: "memory files are not wanted".to_owned() }),
-            tasks: TaskTracker::new(),
-        }
+        Self::in_form(Form::OwnProgram { reason: "memory files are not wanted".to_owned() })
+    }
+
+    fn in_form(form: Form) -> Self {
+        let groups = Groups::none("control groups are not wanted");
+        Self { form: Mutex::new(form), tasks: TaskTracker::new(), groups: Arc::new(groups) }
+    }
+
+    /// Has the kernel keep limits of launches, as far as these groups can.
+    #[must_use]
+    pub fn with_groups(self, groups: Groups) -> Self {
+        Self { groups: Arc::new(groups), ..self }
     }
 
     /// Starts a launch and returns once its program runs. `private_dir` and the absolute `socket` in it are there
@@ -78,6 +88,19 @@ impl Starter {
     /// # Errors
     /// Nothing is left then.
     pub async fn start(&self, plan: &Plan, private_dir: &Path, socket: &Path) -> Result<Started, LaunchError> {
+        let kept = self.keep_limits(plan).await?;
+        self.start_kept(plan, private_dir, socket, kept).await
+    }
+
+    /// As [`Self::start`], with the launch's group made.
+    pub(super) async fn start_kept(
+        &self,
+        plan: &Plan,
+        private_dir: &Path,
+        socket: &Path,
+        kept: Kept,
+    ) -> Result<Started, LaunchError> {
+        let kept = Arc::new(kept);
         let program = plan.command.first().cloned().unwrap_or_default();
         let directory = match plan.connect {
             Connect::Relative => private_dir,
@@ -85,19 +108,27 @@ impl Starter {
         };
         environment::make_directories(&plan.data_dir)
             .map_err(|(path, source)| LaunchError::Directory { path, source })?;
+        let group = kept.entrance().unwrap_or_default();
         let orders = environment::variables(plan, socket, env::var_os("TZ").as_deref())
             .and_then(|environment| {
                 let directory = directory.as_os_str().as_bytes();
-                Orders { directory, command: &plan.command, environment: &environment, umask: UMASK, limits: LIMITS }
-                    .encode()
+                Orders {
+                    directory,
+                    group: group.as_os_str().as_bytes(),
+                    command: &plan.command,
+                    environment: &environment,
+                    umask: UMASK,
+                    limits: LIMITS,
+                }
+                .encode()
             })
             .map_err(|source| LaunchError::Exec { program: program.clone(), source })?;
         let (spawned, form) = self.spawn(&orders).map_err(LaunchError::Keeper)?;
         let Following { life, ready, exit, emptied, stdout, stderr } =
-            self.follow(spawned, orders, &plan.nonce).map_err(LaunchError::Keeper)?;
+            self.follow(spawned, orders, &plan.nonce, Arc::clone(&kept)).map_err(LaunchError::Keeper)?;
         match ready.await {
             Ok(Ok(running)) => {
-                let tree = Arc::new(KeptTree { life, running, form, exit, emptied });
+                let tree = Arc::new(KeptTree { life, running, form, kept, exit, emptied });
                 Ok(Started { tree, stdout, stderr })
             }
             Ok(Err(failure)) => Err(explain(failure, program, directory)),
@@ -110,6 +141,18 @@ impl Starter {
     pub async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Makes the launch's control group, where it has limits that the kernel keeps. A thread of its own waits for the
+    /// kernel; a group that nobody waits for any more is removed.
+    async fn keep_limits(&self, plan: &Plan) -> Result<Kept, LaunchError> {
+        if plan.limits.memory_bytes.is_none() && plan.limits.processes.is_none() {
+            return Ok(Kept::default());
+        }
+        let (groups, plugin, generation, limits) =
+            (Arc::clone(&self.groups), plan.plugin.clone(), plan.generation, plan.limits.clone());
+        let made = tokio::task::spawn_blocking(move || groups.make(&plugin, generation, &limits)).await;
+        made.map_err(|_| LaunchError::Keeper(io::Error::other("the runtime is ending")))
     }
 
     /// Starts the keeper, in the other form where this machine refuses the better one.
@@ -128,7 +171,7 @@ impl Starter {
     }
 
     /// Gives the keeper its own task.
-    fn follow(&self, spawned: Spawned, mut orders: Vec<u8>, nonce: &str) -> io::Result<Following> {
+    fn follow(&self, spawned: Spawned, mut orders: Vec<u8>, nonce: &str, kept: Arc<Kept>) -> io::Result<Following> {
         let Spawned { child, pidfd, socket, stdout, stderr, sent } = spawned;
         let life = Life {
             keeper_pid: child.pid(),
@@ -146,6 +189,7 @@ impl Starter {
             socket: register(&life.socket, Interest::READABLE | Interest::WRITABLE)?,
             plan: orders,
             nonce: nonce.to_owned(),
+            kept,
             told: life.told.clone(),
             ready: Some(to_ready),
             exit: to_exit,

@@ -9,12 +9,13 @@ use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::keeper::wire::TERMINATE;
+use super::cgroup::Kept;
+use super::keeper::wire::{TERMINATE, held};
 use super::pinned::is_alive;
 use super::program::Form;
 use super::watch::Running;
 use super::{evidence, protections, usage};
-use crate::domain::launch::{Emptied, Evidence, ExitRecord, Protection, Tree, Usage};
+use crate::domain::launch::{Emptied, Enforced, Evidence, ExitRecord, Protection, Tree, Usage};
 
 /// Our hold on a keeper. Dropping it kills the tree.
 pub(super) struct Life {
@@ -47,6 +48,7 @@ pub struct KeptTree {
     pub(super) life: Life,
     pub(super) running: Running,
     pub(super) form: Form,
+    pub(super) kept: Arc<Kept>,
     pub(super) exit: watch::Receiver<Option<ExitRecord>>,
     pub(super) emptied: watch::Receiver<Option<Emptied>>,
 }
@@ -56,6 +58,11 @@ impl KeptTree {
     #[must_use]
     pub fn keeper_pidfd(&self) -> BorrowedFd<'_> {
         self.life.pidfd.as_fd()
+    }
+
+    /// The child is in the group that was made for it.
+    fn is_grouped(&self) -> bool {
+        self.running.held & held::GROUP != 0
     }
 }
 
@@ -100,6 +107,16 @@ impl Tree for KeptTree {
     }
 
     fn protections(&self) -> Vec<Protection> {
-        protections::list(self.running.held, &self.form)
+        let mut list = protections::list(self.running.held, &self.form);
+        list.extend(self.kept.protection(self.is_grouped()));
+        list
+    }
+
+    fn enforced(&self) -> Enforced {
+        if self.is_grouped() { self.kept.enforced() } else { Enforced::default() }
+    }
+
+    fn keeps_memory(&self) -> bool {
+        self.is_grouped() && self.kept.keeps_memory(self.life.keeper_pid)
     }
 }

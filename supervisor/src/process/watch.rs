@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::cgroup::Kept;
 use super::keeper::wire::{RECORD_BYTES, Record};
 use super::orphans;
 use super::spawn::{Keeper, send_pieces};
@@ -51,6 +52,7 @@ pub(super) struct Watch {
     /// What the socket has not taken of the plan yet.
     pub(super) plan: Vec<u8>,
     pub(super) nonce: String,
+    pub(super) kept: Arc<Kept>,
     /// The keeper was told to end.
     pub(super) told: CancellationToken,
     pub(super) ready: Option<oneshot::Sender<Result<Running, Failure>>>,
@@ -85,6 +87,9 @@ impl Watch {
         if self.emptied.borrow().is_none() {
             self.clean_up().await;
         }
+        let kept = Arc::clone(&self.kept);
+        // An error means that the runtime is ending; the last who has it removes the group then.
+        let _ = tokio::task::spawn_blocking(move || kept.remove()).await;
         if let Some(ready) = self.ready.take() {
             let failure = self.failure.take();
             let _ = ready.send(Err(failure.unwrap_or_else(|| Failure::Lost(format!("the keeper ended: {ended}")))));

@@ -20,7 +20,7 @@ use super::runs::Runs;
 use super::session::Session;
 use super::view::View;
 use crate::domain::backoff::later;
-use crate::domain::failure::FailureCause;
+use crate::domain::failure::{FailureCause, Resource};
 use crate::domain::guard::Guard;
 use crate::domain::ids::{Generation, PluginId};
 use crate::domain::launch::{ExitStatus, LaunchError, Launched, Launcher, Plan, Protection};
@@ -535,7 +535,11 @@ impl Actor {
                 };
                 self.details.send_modify(|details| details.last_stop = Some(summary));
             }
-            let own = ended.exit.map_or(0, |record| record.peak_memory_bytes);
+            // What the kernel would not let it have was between two samples.
+            let own = ended.exit.map_or(0, |record| record.peak_memory_bytes).max(match ended.cause {
+                FailureCause::ResourceLimit { resource: Resource::Memory, used, .. } => used,
+                _ => 0,
+            });
             self.details.send_modify(|details| {
                 details.peak_memory_bytes = details.peak_memory_bytes.max(resources.peak_memory_bytes).max(own);
             });
@@ -866,6 +870,7 @@ async fn begin(
         package_dir: spec.package_dir.clone(),
         data_dir: spec.data_dir.clone(),
         environment: spec.environment.clone(),
+        limits: spec.limits.clone(),
     };
     let startup = spec.limits.startup.unwrap_or(shared.settings.startup);
     let state = LaunchState::new(Parts {

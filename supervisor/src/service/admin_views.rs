@@ -244,6 +244,12 @@ pub(crate) fn full(core: &Core, plugin: &Plugin) -> wire::GetPluginResponse {
             response.exposures.push(format!("{} does not hold: {}", protection.name, protection.detail));
         }
     }
+    let refused = details.resources.as_ref().map_or(0, |resources| resources.borrow().refused);
+    if refused > 0 {
+        response.exposures.push(format!(
+            "Its tree has reached the number of threads that the kernel gives it: {refused} new processes or threads were refused."
+        ));
+    }
     response.exposures.push(
         "The package is not pinned: it runs in place, and whoever can write there changes what runs at the next launch.".to_owned(),
     );

@@ -22,7 +22,7 @@ use super::session::{Fault, Session};
 use super::watchdog::{self, Alarm};
 use crate::domain::failure::{FailureCause, FatalReason, Resource};
 use crate::domain::ids::Generation;
-use crate::domain::launch::{ExitRecord, Launched, Tree, Usage};
+use crate::domain::launch::{ExitRecord, Launched, MemoryKill, Tree, Usage};
 
 /// How long the exit record may come after the end of the Session before the process counts as living on. Measured: 0.1
 /// to 3.5 ms after a crash; an interpreter that ends in good order takes longer.
@@ -85,6 +85,8 @@ pub(crate) struct Resources {
     /// When. `None`: not yet.
     pub(crate) at: Option<SystemTime>,
     pub(crate) peak_memory_bytes: u64,
+    /// Processes and threads that the kernel refused it.
+    pub(crate) refused: u64,
 }
 
 /// A running launch, as its owner holds it. Dropping it kills the tree.
@@ -334,6 +336,10 @@ impl Running {
     }
 
     fn cause_of_exit(&self, exits: &watch::Receiver<Option<ExitRecord>>) -> FailureCause {
+        // How the process ended only says that it was killed.
+        if let Some(MemoryKill { used, limit }) = self.tree.enforced().memory_kill {
+            return FailureCause::ResourceLimit { resource: Resource::Memory, used, limit };
+        }
         match *exits.borrow() {
             Some(record) => FailureCause::of_exit(record.status, &self.state.spec.final_exit_codes),
             None => FailureCause::Crashed(crate::domain::launch::ExitStatus::Unknown),
@@ -418,7 +424,8 @@ async fn sample(
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let limits = &state.spec.limits;
-    let mut over = 0;
+    let memory_limit = limits.memory_bytes.unwrap_or(u64::MAX);
+    let (mut over, mut refused, mut is_refused) = (0, 0, false);
     loop {
         ticks.tick().await;
         let Ok(place) = SAMPLERS.acquire().await else { return };
@@ -426,15 +433,33 @@ async fn sample(
         let sampled = tokio::task::spawn_blocking(move || {
             // As long as the thread is at it, also where the launch has ended meanwhile.
             let _place = place;
-            read.usage()
+            let now = read.usage()?;
+            let memory_over = now.memory_bytes > memory_limit && !read.keeps_memory();
+            std::io::Result::Ok((now, memory_over, read.enforced()))
         });
-        let Ok(Ok(now)) = sampled.await else { continue };
+        let Ok(Ok((now, memory_over, enforced))) = sampled.await else { continue };
         usage.send_modify(|resources| {
             resources.now = now;
             resources.at = Some(SystemTime::now());
             resources.peak_memory_bytes = resources.peak_memory_bytes.max(now.memory_bytes);
+            resources.refused = enforced.refused;
         });
-        let memory = limits.memory_bytes.filter(|limit| now.memory_bytes > *limit);
+        if let Some(MemoryKill { used, limit }) = enforced.memory_kill {
+            // What it was killed for is over: one is enough.
+            let _ = alarms.send(Alarm::OverLimit(Resource::Memory, used, limit)).await;
+            return;
+        }
+        // Said when it begins, not each second that it lasts.
+        let was_refused = std::mem::replace(&mut is_refused, enforced.refused > refused);
+        if is_refused && !was_refused {
+            let text = format!(
+                "the kernel refused it {} new processes or threads, as its tree has too many",
+                enforced.refused - refused
+            );
+            state.logs.say(SystemTime::now(), state.generation, "warn", text);
+        }
+        refused = enforced.refused;
+        let memory = limits.memory_bytes.filter(|_| memory_over);
         let processes = limits.processes.filter(|limit| now.processes > *limit);
         let exceeded = match (memory, processes) {
             (Some(limit), _) => Some((Resource::Memory, now.memory_bytes, limit)),

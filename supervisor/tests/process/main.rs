@@ -7,6 +7,7 @@ mod defence;
 mod ending;
 mod fallback;
 mod launch;
+mod limits;
 mod observe;
 mod roles;
 mod runner;
@@ -21,7 +22,8 @@ fn main() -> ExitCode {
     outrigger::keeper_main();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let tests: Vec<Test> = [launch::TESTS, ending::TESTS, defence::TESTS, fallback::TESTS, observe::TESTS].concat();
+    let tests: Vec<Test> =
+        [launch::TESTS, ending::TESTS, defence::TESTS, fallback::TESTS, limits::TESTS, observe::TESTS].concat();
     match arguments.as_slice() {
         ["__role", role, rest @ ..] => roles::play(role, rest),
         [runner::RUN_ONE, name] => {

@@ -16,6 +16,7 @@ pub(crate) fn play(role: &str, words: &[&str]) -> ExitCode {
         ("supervise", command) => supervise(command),
         ("fork-and-exit", [chains]) => fork_and_exit(chains.parse().expect("a number")),
         ("starve", []) => starve(),
+        ("hog", [bytes]) => hog(bytes.parse().expect("a number")),
         ("attack", [supervisor]) => attack(supervisor.parse().expect("a number")),
         _ => return ExitCode::FAILURE,
     }
@@ -37,6 +38,12 @@ fn supervise(command: &[&str]) {
         say(&format!("{} {line}", launch.nonce));
         std::future::pending::<()>().await;
     });
+}
+
+/// Takes so much memory, and uses it.
+fn hog(bytes: usize) {
+    std::hint::black_box(vec![1_u8; bytes]);
+    say("has it");
 }
 
 /// Chains of processes, each forks and exits, each in its own session, deaf to SIGTERM: no list of children holds long.

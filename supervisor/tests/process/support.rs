@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use outrigger::domain::ids::Generation;
 use outrigger::domain::launch::{Connect, Emptied, ExitRecord, LaunchError, Plan, Tree};
+use outrigger::domain::spec::PluginLimits;
 use outrigger::process::{KeptTree, Started, Starter};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
@@ -73,6 +74,7 @@ impl Bench {
             package_dir: self.path().to_owned(),
             data_dir: self.path().join("data"),
             environment: BTreeMap::new(),
+            limits: PluginLimits::default(),
         }
     }
 

@@ -13,8 +13,8 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::Cut;
 use crate::domain::launch::{
-    BoxFuture, Connection, Emptied, Evidence, ExitRecord, ExitStatus, LaunchError, Launched, Launcher, Peer, Plan,
-    Protection, Tree, Usage,
+    BoxFuture, Connection, Emptied, Enforced, Evidence, ExitRecord, ExitStatus, LaunchError, Launched, Launcher, Peer,
+    Plan, Protection, Tree, Usage,
 };
 
 /// Gives each launch to the test, in order.
@@ -70,6 +70,8 @@ impl FakeLauncher {
             kills: AtomicU32::new(0),
             terminations: AtomicU32::new(0),
             usage: Mutex::default(),
+            enforced: Mutex::default(),
+            keeps_memory: AtomicBool::new(false),
             output: Mutex::new((Some(their_stdout), Some(their_stderr))),
         });
         let launched = Launched {
@@ -142,6 +144,9 @@ pub(crate) struct FakeTree {
     pub(crate) kills: AtomicU32,
     pub(crate) terminations: AtomicU32,
     pub(crate) usage: Mutex<Usage>,
+    pub(crate) enforced: Mutex<Enforced>,
+    /// The kernel keeps its limit of memory.
+    pub(crate) keeps_memory: AtomicBool,
     output: Mutex<(Option<DuplexStream>, Option<DuplexStream>)>,
 }
 
@@ -228,5 +233,13 @@ impl Tree for FakeTree {
 
     fn protections(&self) -> Vec<Protection> {
         vec![Protection { name: "tree-kill", applied: true, detail: format!("of {}", self.pid) }]
+    }
+
+    fn enforced(&self) -> Enforced {
+        *self.enforced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keeps_memory(&self) -> bool {
+        self.keeps_memory.load(Ordering::Relaxed)
     }
 }

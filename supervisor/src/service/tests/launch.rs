@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::failure::{FailureCause, FatalReason, Resource};
 use crate::domain::ids::Generation;
-use crate::domain::launch::{Connect, ExitStatus, Plan, Usage};
+use crate::domain::launch::{Connect, Enforced, ExitStatus, MemoryKill, Plan, Usage};
 use crate::domain::settings::Settings;
 use crate::domain::spec::PluginSpec;
 use crate::service::events::Bus;
@@ -52,6 +52,7 @@ impl Bench {
             package_dir: spec.package_dir.clone(),
             data_dir: spec.data_dir.clone(),
             environment: spec.environment.clone(),
+            limits: spec.limits.clone(),
         };
         let (launched, plugin) = FakeLauncher::new().make(plan);
         let tasks = TaskTracker::new();
@@ -379,6 +380,78 @@ async fn over_a_limit_in_two_samples_it_is_killed_with_evidence() {
         let ended = bench.ended().await;
         assert_eq!(ended.cause, FailureCause::ResourceLimit { resource: Resource::Processes, used: 4, limit: 3 });
         assert_eq!(ended.evidence, ["thread 1 waits in nowhere", "unreadable: open files"]);
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_that_the_kernel_limits_is_left_to_it() {
+    within(async {
+        let mut spec = spec("p");
+        spec.limits.memory_bytes = Some(1000);
+        let mut bench = Bench::with(spec, Settings { sample: SECOND, ..settings() });
+        let (_talk, _) = bench.serving().await;
+        let tree = Arc::clone(&bench.plugin.tree);
+        tree.keeps_memory.store(true, Ordering::Relaxed);
+        *tree.usage.lock().expect("no test panics with it") = Usage { memory_bytes: 1500, ..Usage::default() };
+        tokio::time::sleep(5 * SECOND).await;
+        assert!(!tree.killed(), "shared pages count more than once in a sum");
+        // It has left its group.
+        tree.keeps_memory.store(false, Ordering::Relaxed);
+        let ended = bench.ended().await;
+        assert_eq!(ended.cause, FailureCause::ResourceLimit { resource: Resource::Memory, used: 1500, limit: 1000 });
+        bench.over().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_for_memory_is_the_cause_whether_or_not_the_plugin_outlives_it() {
+    within(async {
+        for outlives in [false, true] {
+            let mut bench = Bench::with(spec("p"), Settings { sample: SECOND, ..settings() });
+            let (_talk, _) = bench.serving().await;
+            let tree = Arc::clone(&bench.plugin.tree);
+            let kill = MemoryKill { used: 999, limit: 1000 };
+            *tree.enforced.lock().expect("no test panics with it") = Enforced { memory_kill: Some(kill), refused: 0 };
+            if !outlives {
+                tree.die(ExitStatus::Signalled(9));
+            }
+            let ended = bench.ended().await;
+            let cause = FailureCause::ResourceLimit { resource: Resource::Memory, used: 999, limit: 1000 };
+            assert_eq!(ended.cause, cause);
+            let words = "Its processes wanted more than the 1000 bytes of memory they may have (999 used).";
+            assert_eq!(ended.cause.to_string(), words);
+            bench.over().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_forks_are_told_when_they_begin() {
+    within(async {
+        let mut bench = Bench::with(spec("p"), Settings { sample: SECOND, ..settings() });
+        let (_talk, _) = bench.serving().await;
+        let tree = Arc::clone(&bench.plugin.tree);
+        for refused in [5, 7, 7, 8] {
+            *tree.enforced.lock().expect("no test panics with it") = Enforced { memory_kill: None, refused };
+            let mut resources = bench.launch.resources.clone();
+            resources.mark_unchanged();
+            resources.changed().await.expect("it is sampled");
+            assert_eq!(resources.borrow().refused, refused);
+        }
+        // The line of the last sample follows its numbers.
+        tokio::time::sleep(SECOND).await;
+        let lines = bench.launch.state.logs.read(0, 100).lines;
+        let told: Vec<&str> =
+            lines.iter().map(|line| line.text.as_str()).filter(|text| text.contains("kernel refused")).collect();
+        let line = |count| format!("the kernel refused it {count} new processes or threads, as its tree has too many");
+        assert_eq!(told, [line(5), line(1)]);
+        assert!(!tree.killed());
+        bench.launch.tell(Command::Kill);
+        bench.ended().await;
         bench.over().await;
     })
     .await;
