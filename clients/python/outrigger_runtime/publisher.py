@@ -101,7 +101,12 @@ class Publisher:
 
     def want(self, contributions: Contributions) -> None:
         """Says which streams are wanted."""
-        self._buffer.want(contributions.event_streams, contributions.all_streams)
+        self._buffer.want(contributions.event_streams, contributions.all_streams, contributions.starting)
+        self._changes.notify()
+
+    def wants(self, stream: str) -> bool:
+        """Events of the stream are taken in."""
+        return self._buffer.wants(stream)
 
     async def flush(self, timeout_ms: float, run_id: str | None = None) -> bool:
         """Waits until all is confirmed, or all of one run; False where that takes longer."""
@@ -124,7 +129,7 @@ class Publisher:
         """Publishes over a connection until it is cancelled; what was not confirmed then is written again by the next."""
         failures = 0
         while True:
-            await self._changes.until(lambda: self._buffer.waiting > 0, None)
+            await self._changes.until(lambda: self._buffer.writable, None)
             try:
                 await self._stream(link)
                 failures = 0
@@ -166,9 +171,9 @@ class Publisher:
         if self._buffer.written >= _STREAM_EVENTS:
             return False
         self._changes.notify()
-        if self._buffer.waiting == 0:
-            await self._changes.until(lambda: self._buffer.waiting > 0 or self._flushing > 0, _IDLE_MS)
-        return self._buffer.waiting > 0
+        if not self._buffer.writable:
+            await self._changes.until(lambda: self._buffer.writable or self._flushing > 0, _IDLE_MS)
+        return self._buffer.writable
 
     def _confirmed(self, answer: Any) -> None:
         self._buffer.confirm()

@@ -10,7 +10,7 @@ import { type ClientWritableStream, status } from "@grpc/grpc-js";
 
 import { type Backoff, backoffMs } from "./backoff.js";
 import { fromStatus, type RuntimeError } from "./errors.js";
-import { type Buffered, EventBuffer, type EventBufferBounds, type WantedStreams } from "./event_buffer.js";
+import { type Buffered, EventBuffer, type EventBufferBounds } from "./event_buffer.js";
 import {
   type PublishEventsRequest,
   PublishEventsRequestSchema,
@@ -22,6 +22,7 @@ import {
   type AgentEvent as WireEvent,
   Provenance as WireProvenance,
 } from "./gen/outrigger/types/v1/event_pb.js";
+import type { Contributions } from "./interest.js";
 import { encodeJson, type JsonValue } from "./json.js";
 import type { Link } from "./link.js";
 import { Changes, startTimer } from "./timers.js";
@@ -128,8 +129,14 @@ export class Publisher {
   }
 
   /** Says which streams are wanted. */
-  want(wanted: WantedStreams): void {
-    this.#buffer.want(wanted);
+  want(contributions: Contributions): void {
+    this.#buffer.want(contributions, contributions.starting);
+    this.#schedule();
+  }
+
+  /** Events of the stream are taken in. */
+  wants(stream: string): boolean {
+    return this.#buffer.wants(stream);
   }
 
   /** Publishes over a connection from now on. */
@@ -183,7 +190,8 @@ export class Publisher {
     while (this.#buffer.waiting > 0 && this.#buffer.written < STREAM.events && this.#streamBytes < STREAM.bytes) {
       const room = Math.min(MESSAGE.events, STREAM.events - this.#buffer.written);
       const taken = this.#buffer.take(room, MESSAGE.bytes);
-      if (taken.length === 0) continue;
+      // The rest waits for plugins that are starting.
+      if (taken.length === 0) break;
       this.#stream ??= this.#open(link);
       for (const { event, seq } of taken) event.seq = seq ?? 0n;
       this.#streamBytes += taken.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -26,6 +26,7 @@ import {
   type PublishEventsRequest,
   RuntimeService,
 } from "../src/gen/outrigger/runtime/v1/runtime_pb.js";
+import { ErrorReason } from "../src/gen/outrigger/types/v1/error_pb.js";
 import type { AgentEvent } from "../src/gen/outrigger/types/v1/event_pb.js";
 import { Hook } from "../src/gen/outrigger/types/v1/hook_pb.js";
 import { Runtime, type RuntimeOptions } from "../src/index.js";
@@ -34,10 +35,11 @@ type Directive = MessageInitShape<typeof DirectiveSchema>;
 type Duplex = grpc.ServerDuplexStream<HookStreamRequest, HookStreamResponse>;
 
 /** What the server does with a call of a hook on the stream. */
-export type OnCall = "go_on" | "hold" | "deaf";
+export type OnCall = "go_on" | "hold" | "deaf" | "refuse";
 
 const KEY = `default:${"0123456789abcdef".repeat(4)}`;
 const GO_ON = { verdict: HookVerdict.GO_ON };
+const REFUSED = { code: 9, reason: ErrorReason.RUN_ENDED, message: "it has ended", metadata: { run_id: "r" } };
 
 /** The server, and what it saw. */
 export class Fake {
@@ -203,6 +205,7 @@ export class Fake {
         this.seen.calls.push([callId, invocation?.toolCallId ?? ""]);
         if (invocation) this.seen.invocations.push(invocation);
         if (this.onCall === "go_on") answer({ callId, answer: { case: "outcome", value: GO_ON } });
+        if (this.onCall === "refuse") answer({ callId, answer: { case: "error", value: REFUSED } });
       }
       for (const callId of message.cancelledCallIds) {
         this.seen.cancelled.push(callId);

@@ -96,6 +96,8 @@ impl RuntimeApi {
             event_streams: if wanted.all { Vec::new() } else { wanted.streams.into_iter().collect() },
             all_streams: wanted.all,
             catalogue_epoch: snapshot.catalogue,
+            starting: snapshot.starting,
+            prepare_turns: Turns::prepares(&snapshot),
         }))
     }
 
@@ -266,10 +268,11 @@ impl RuntimeService for RuntimeApi {
             }
         }
         let own_tools = request.reserved_tool_names.iter().cloned().collect();
-        let attached = runtime.attach(request.incarnation, text::clean(&request.software, 128), served, own_tools);
+        let software = text::clean(&request.software, 128);
+        let attached = runtime.attach(request.incarnation, request.only_if_free, software, served, own_tools)?;
         self.registry.reserve(|| self.runtimes.own_tools());
         let live: BTreeSet<&str> = request.live_runs.iter().filter_map(|live| Some(&*live.run.as_ref()?.id)).collect();
-        let lost = self.runs.attach(&runtime.id, attached.again, &live);
+        let lost = self.runs.attach(&runtime.id, attached.again, request.all_runs_live, &live);
         for (run, session) in sessions {
             if let Some(run) = self.runs.find(&runtime.id, run) {
                 run.set_session(Arc::new(session));

@@ -523,12 +523,20 @@ async fn runs_are_lost_with_their_runtime() {
         assert_eq!(lost(directives(&mut second).await), names(&[]));
         assert!(b.ended.is_cancelled() && b.gone.is_cancelled() && !a.ended.is_cancelled());
         assert_eq!(b.end(), Some(runtime::RunEnd::Lost));
-        // Another incarnation: what it names that was lost stays lost.
-        let request = runtime::AttachRequest { incarnation: 2, live_runs: live(&["a", "c"]), ..attach_request() };
-        let mut third = attach(&world, request).await;
+        // All go on, whatever is named.
+        let (d, all_runs_live) = (runs.begin("default", "d").ok().expect("it begins"), true);
+        let request = runtime::AttachRequest { live_runs: live(&["a"]), all_runs_live, ..attach_request() };
+        let mut kept = attach(&world, request).await;
         drop(second);
+        assert_eq!(lost(directives(&mut kept).await), names(&[]));
+        assert!(!d.ended.is_cancelled() && !a.ended.is_cancelled());
+        // Another incarnation: what it names that was lost stays lost.
+        let live_runs = live(&["a", "c"]);
+        let request = runtime::AttachRequest { incarnation: 2, live_runs, all_runs_live, ..attach_request() };
+        let mut third = attach(&world, request).await;
+        drop(kept);
         assert_eq!(lost(directives(&mut third).await), names(&["a"]));
-        assert!(a.gone.is_cancelled());
+        assert!(a.gone.is_cancelled() && d.gone.is_cancelled(), "those of another start do not");
         let c = runs.find("default", "c").expect("it goes on");
         // Gone for a moment, then for good.
         drop(third);
