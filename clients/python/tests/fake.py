@@ -62,6 +62,8 @@ class Fake:
         self.lost_run_ids: list[str] = []
         self.contributions: dict[str, Any] = {"all_streams": True}
         self.break_publishes = 0
+        self.confirms_at_most = 1 << 60
+        """Events of a stream that are confirmed."""
         self._server: Any = None
         self._directives: asyncio.Queue[Any] = asyncio.Queue()
         self._broken = asyncio.Event()
@@ -88,7 +90,7 @@ class Fake:
                 runtime_pb2.InvokeHookRequest.FromString,
                 runtime_pb2.InvokeHookResponse.SerializeToString,
             ),
-            "PublishEvents": grpc.stream_unary_rpc_method_handler(
+            "PublishEvents": grpc.stream_stream_rpc_method_handler(
                 self._publish_events,
                 runtime_pb2.PublishEventsRequest.FromString,
                 runtime_pb2.PublishEventsResponse.SerializeToString,
@@ -195,14 +197,15 @@ class Fake:
 
     async def _publish_events(self, requests: Any, context: Any) -> Any:
         self.publishes += 1
-        accepted = 0
+        read = 0
         async for message in requests:
             self.events += message.events
-            accepted += len(message.events)
+            read += len(message.events)
             if self.break_publishes > 0:
                 self.break_publishes -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken")
-        return runtime_pb2.PublishEventsResponse(accepted=accepted)
+            told = min(read, self.confirms_at_most)
+            yield runtime_pb2.PublishEventsResponse(accepted=told, read=told)
 
     async def _acknowledge(self, request: Any, context: Any) -> Any:
         if self.acknowledge_status is not None:

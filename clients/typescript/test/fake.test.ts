@@ -333,7 +333,42 @@ test("events of a stream that broke are written again, in order, with their posi
   const wanted = [];
   for (let n = 1; n <= 600; n += 1) wanted.push(`r${n % 2}/${Math.ceil(n / 2)}`);
   assert.deepEqual(order, [...wanted, "r0/301"]);
-  assert.ok(fake.seen.publishes >= 3);
+  assert.equal(fake.seen.publishes, 3);
+});
+
+test("events are confirmed on one long stream, and only what was not confirmed is written again", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t);
+  const publish = (n: number) => runtime.publish({ runId: "r", stream: "tool", data: n });
+  publish(1);
+  assert.ok(await runtime.flush(20_000));
+  // It stays open while nothing is published.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  fake.confirmsAtMost = 3n;
+  for (let n = 2; n <= 5; n += 1) publish(n);
+  await until("all were read", () => fake.seen.events.length === 5);
+  await until("some are confirmed", () => runtime.stats.published === 3);
+  assert.equal(await runtime.flush(10), false);
+  assert.equal(fake.seen.publishes, 1);
+  fake.stop();
+  await until("it is away", () => runtime.state === "away");
+  fake.confirmsAtMost = 1n << 60n;
+  await fake.start();
+  assert.ok(await runtime.flush(20_000));
+  assert.deepEqual(
+    fake.seen.events.map(({ seq }) => Number(seq)),
+    [1, 2, 3, 4, 5, 4, 5],
+  );
+  assert.deepEqual([fake.seen.publishes, runtime.stats.published], [2, 5]);
+});
+
+test("no more than a window of events is written ahead of what is confirmed", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t, {}, (fake) => {
+    fake.confirmsAtMost = 0n;
+  });
+  for (let n = 1; n <= 2000; n += 1) runtime.publish({ runId: "r", stream: "tool", data: n });
+  await until("a window was read", () => fake.seen.events.length >= 1024);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(fake.seen.events.length, 1024);
 });
 
 test("the buffer of events is bounded while the supervisor is away; what it holds comes in order", LIMIT, async (t) => {

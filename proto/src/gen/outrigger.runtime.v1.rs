@@ -924,13 +924,13 @@ pub struct PublishEventsRequest {
     #[prost(message, repeated, tag = "1")]
     pub events: ::prost::alloc::vec::Vec<super::super::types::v1::AgentEvent>,
 }
-/// What became of the events of the stream.
+/// What became of the events of the stream, from its begin on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishEventsResponse {
     /// Taken in.
     #[prost(uint64, tag = "1")]
     pub accepted: u64,
-    /// Known already by run and `seq`.
+    /// Known already by run and `seq`, or a further end of a run that has ended.
     #[prost(uint64, tag = "2")]
     pub duplicate: u64,
     /// Invalid, or of an ended run.
@@ -939,6 +939,9 @@ pub struct PublishEventsResponse {
     /// Some of what was wrong, at most 10 sentences of at most 200 characters.
     #[prost(string, repeated, tag = "4")]
     pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The first so many of the stream's events this is about: `accepted`, `duplicate` and `rejected` together.
+    #[prost(uint64, tag = "5")]
+    pub read: u64,
 }
 /// Prepares a turn.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2360,18 +2363,21 @@ pub mod runtime_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Publishes agent events. One long-lived stream, or several; order is kept within a run on one stream. Nothing a
-        /// subscriber does slows it down. An invalid event is counted and skipped. The response comes when the sending side is closed.
+        /// Publishes agent events, and confirms them while the stream is open. One long-lived stream, or several; order is kept
+        /// within a run on one stream. Nothing a subscriber does slows it down, nor does a runtime that reads no answers. An
+        /// invalid event is counted and skipped. An answer comes when all that was received has been taken in, at the latest
+        /// after 1,024 events; of those that wait to be read only the newest is kept. The last comes when the sending side is
+        /// closed.
         ///
-        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, more than 1,024 events in a message). Events written before the stream broke may be
-        /// lost; publish them again only with their `seq`, a known (run, seq) is ignored, so that is safe.
+        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, more than 1,024 events in a message). Events that no answer had told of when
+        /// the stream broke may be lost; publish them again only with their `seq`, a known (run, seq) is ignored, so that is safe.
         pub async fn publish_events(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
                 Message = super::PublishEventsRequest,
             >,
         ) -> std::result::Result<
-            tonic::Response<super::PublishEventsResponse>,
+            tonic::Response<tonic::codec::Streaming<super::PublishEventsResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -2394,7 +2400,7 @@ pub mod runtime_service_client {
                         "PublishEvents",
                     ),
                 );
-            self.inner.client_streaming(req, path, codec).await
+            self.inner.streaming(req, path, codec).await
         }
         /// Prepares a turn: leases the session's injections and system events to the run, calls agent_turn_prepare and, if
         /// asked, the heartbeat hook, and folds the injections and what the hooks add into two texts. Once for each prompt
@@ -3262,16 +3268,19 @@ pub mod runtime_service_server {
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
-        /// Publishes agent events. One long-lived stream, or several; order is kept within a run on one stream. Nothing a
-        /// subscriber does slows it down. An invalid event is counted and skipped. The response comes when the sending side is closed.
+        /// Publishes agent events, and confirms them while the stream is open. One long-lived stream, or several; order is kept
+        /// within a run on one stream. Nothing a subscriber does slows it down, nor does a runtime that reads no answers. An
+        /// invalid event is counted and skipped. An answer comes when all that was received has been taken in, at the latest
+        /// after 1,024 events; of those that wait to be read only the newest is kept. The last comes when the sending side is
+        /// closed.
         ///
-        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, more than 1,024 events in a message). Events written before the stream broke may be
-        /// lost; publish them again only with their `seq`, a known (run, seq) is ignored, so that is safe.
+        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, more than 1,024 events in a message). Events that no answer had told of when
+        /// the stream broke may be lost; publish them again only with their `seq`, a known (run, seq) is ignored, so that is safe.
         async fn publish_events(
             &self,
             request: tonic::Request<tonic::Streaming<super::PublishEventsRequest>>,
         ) -> std::result::Result<
-            tonic::Response<super::PublishEventsResponse>,
+            tonic::Response<BoxStream<super::PublishEventsResponse>>,
             tonic::Status,
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
@@ -3986,11 +3995,12 @@ pub mod runtime_service_server {
                     struct PublishEventsSvc<T: RuntimeService>(pub Arc<T>);
                     impl<
                         T: RuntimeService,
-                    > tonic::server::ClientStreamingService<super::PublishEventsRequest>
+                    > tonic::server::StreamingService<super::PublishEventsRequest>
                     for PublishEventsSvc<T> {
                         type Response = super::PublishEventsResponse;
+                        type ResponseStream = BoxStream<super::PublishEventsResponse>;
                         type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
+                            tonic::Response<Self::ResponseStream>,
                             tonic::Status,
                         >;
                         fn call(
@@ -4023,7 +4033,7 @@ pub mod runtime_service_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.client_streaming(method, req).await;
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

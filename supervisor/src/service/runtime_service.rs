@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::conversation::PROTOCOL;
 use super::dispatch::Dispatcher;
-use super::events::{self, Bus, Intake};
+use super::events::{self, Bus, Intake, Publishing};
 use super::hook_stream;
 use super::invocation::check_run;
 use super::registry::Registry;
@@ -368,28 +368,15 @@ impl RuntimeService for RuntimeApi {
     async fn publish_events(
         &self,
         request: Request<Streaming<wire::PublishEventsRequest>>,
-    ) -> Result<Response<wire::PublishEventsResponse>, Status> {
+    ) -> Result<Response<BoxStream<wire::PublishEventsResponse>>, Status> {
         let runtime = self.runtime(&request)?;
         runtime.check_attached(self.runtime_gone)?;
-        let mut messages = request.into_inner();
-        let mut intake = Intake::new(Arc::clone(&runtime), Arc::clone(&self.runs), Arc::clone(&self.bus));
-        loop {
-            let message = tokio::select! {
-                biased;
-                () = runtime.removed.cancelled() => return Err(key_removed().into()),
-                () = self.stopping.cancelled() => return Err(Status::unavailable("the supervisor is stopping")),
-                message = messages.message() => message?,
-            };
-            let Some(message) = message else { break };
-            if message.events.len() > events::MAX_EVENTS {
-                let right = format!("wants at most {} in a message", events::MAX_EVENTS);
-                return Err(Failure::field("events", right).into());
-            }
-            // A stream outlives the attachment it was opened under.
-            runtime.check_attached(self.runtime_gone)?;
-            intake.take(message.events).await;
-        }
-        Ok(Response::new(intake.finish()))
+        let intake = Intake::new(Arc::clone(&runtime), Arc::clone(&self.runs), Arc::clone(&self.bus));
+        let (runtime_gone, stopping) = (self.runtime_gone, self.stopping.clone());
+        let publishing = Publishing { runtime, intake, runtime_gone, stopping };
+        let (work, answers) = publishing.begin(request.into_inner());
+        self.tasks.spawn(work);
+        Ok(Response::new(answers))
     }
 
     async fn end_run(&self, request: Request<wire::EndRunRequest>) -> Result<Response<wire::EndRunResponse>, Status> {

@@ -150,7 +150,12 @@ impl RuntimeClient {
         events: Vec<types::AgentEvent>,
     ) -> Result<runtime::PublishEventsResponse, Status> {
         let request = tokio_stream::once(runtime::PublishEventsRequest { events });
-        self.client.publish_events(request).await.map(tonic::Response::into_inner)
+        let mut answers = self.client.publish_events(request).await?.into_inner();
+        let mut told = None;
+        while let Some(so_far) = answers.message().await? {
+            told = Some(so_far);
+        }
+        told.ok_or_else(|| Status::unavailable("the supervisor did not say what became of the events"))
     }
 
     /// The directive stream is open.

@@ -313,16 +313,18 @@ class PublishEventsRequest(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.AgentEvent, _Mapping]]] = ...) -> None: ...
 
 class PublishEventsResponse(_message.Message):
-    __slots__ = ("accepted", "duplicate", "rejected", "problems")
+    __slots__ = ("accepted", "duplicate", "rejected", "problems", "read")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
     accepted: int
     duplicate: int
     rejected: int
     problems: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, accepted: _Optional[int] = ..., duplicate: _Optional[int] = ..., rejected: _Optional[int] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
+    read: int
+    def __init__(self, accepted: _Optional[int] = ..., duplicate: _Optional[int] = ..., rejected: _Optional[int] = ..., problems: _Optional[_Iterable[str]] = ..., read: _Optional[int] = ...) -> None: ...
 
 class PrepareTurnRequest(_message.Message):
     __slots__ = ("session", "run", "trigger", "event_json", "context_json", "messages_json", "heartbeat_name", "timeout", "trace", "directive_id")
