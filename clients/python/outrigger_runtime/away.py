@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from .interest import Contributions, match
 
 _LONGEST_NAME = 128
 """How many characters of a tool's name a reason has at most."""
+_MOST_NAMED = 3
+"""How many plugins a reason names at most."""
 
 
 def away_verdict(
@@ -25,9 +28,16 @@ def away_verdict(
     if contributions is None:
         if hook not in fail_closed_hooks:
             return "go_on", None
-        return "stop", f"outrigger: supervisor away: what plugins guard was never heard, so {hook}{about} is denied"
+        return "stop", f"outrigger: the supervisor is away; what plugins guard was never heard, so {hook}{about} is denied"
     subject = {"tool_name": tool_name, "trigger": trigger, "dispatch_kind": dispatch_kind}
     interest = match(contributions.hooks, hook, **subject)
     if interest is None or not interest.fail_closed:
         return "go_on", None
-    return "stop", f"outrigger: supervisor away: a plugin guards {hook}{about}, and cannot be asked"
+    guards = _named(interest.guard_plugin_ids)
+    return "stop", f"outrigger: the supervisor is away; {hook}{about} is guarded by {guards}"
+
+
+def _named(plugins: Sequence[str]) -> str:
+    if not plugins:
+        return "a plugin"
+    return ", ".join(plugins[:_MOST_NAMED]) + (" and others" if len(plugins) > _MOST_NAMED else "")

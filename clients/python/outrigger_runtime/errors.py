@@ -84,7 +84,7 @@ def from_call_error(error: Any) -> RuntimeCallError:
     known = error.reason != 0 and error.reason in names
     reason = names[error.reason].name.removeprefix("ERROR_REASON_") if known else ""
     code = _BY_NUMBER.get(error.code, grpc.StatusCode.UNKNOWN)
-    return RuntimeCallError(code, reason, error.message, to_ms(error, "retry_after"))
+    return RuntimeCallError(code, reason, error.message, to_ms(error, "retry_after"), dict(error.metadata))
 
 
 def to_ms(message: Any, field: str) -> float | None:

@@ -35,7 +35,9 @@ class Interest:
     fail_closed: bool = False
     """A guard: the call must be made and must succeed, or the runtime blocks."""
     max_duration_ms: float | None = None
-    """Longest time the call takes, all handlers together."""
+    """Longest time the call takes, all handlers together. None: no bound is known."""
+    guard_plugin_ids: tuple[str, ...] = ()
+    """Plugins that guard it, for some tool at least, in the order of asking; 64 at most are told."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Contributions:
     """Somebody wants every stream."""
     catalogue_epoch: int = 0
     """Rises whenever the answer of a List call changes; see `list_tools`."""
+    starting: bool = False
+    """Some plugin has not been ready yet since the supervisor's start: more may be wanted soon."""
+    prepare_turns: bool = False
+    """Preparing a turn can come to something."""
 
 
 def canonical_tool(name: str) -> str:
@@ -99,6 +105,7 @@ def read_contributions(wire: Any) -> Contributions:
             wants_messages=told.wants_messages,
             fail_closed=told.fail_closed,
             max_duration_ms=to_ms(told, "max_duration"),
+            guard_plugin_ids=tuple(told.guard_plugin_ids),
         )
     return Contributions(
         epoch=wire.contribution_epoch,
@@ -106,6 +113,8 @@ def read_contributions(wire: Any) -> Contributions:
         event_streams=frozenset(wire.event_streams),
         all_streams=wire.all_streams,
         catalogue_epoch=wire.catalogue_epoch,
+        starting=wire.starting,
+        prepare_turns=wire.prepare_turns,
     )
 
 

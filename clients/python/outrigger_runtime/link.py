@@ -50,11 +50,6 @@ class Link:
         timeout = None if timeout_ms is None else timeout_ms / 1000
         return call(request, metadata=self._metadata, timeout=timeout)
 
-    def client_stream(self, name: str, request: Any, answer: Any) -> Any:
-        """Many requests, one answer."""
-        call = self._channel.stream_unary(_SERVICE + name, request.SerializeToString, answer.FromString)
-        return call(metadata=self._metadata)
-
     def duplex(self, name: str, request: Any, answer: Any) -> Any:
         """Many requests, many answers."""
         call = self._channel.stream_stream(_SERVICE + name, request.SerializeToString, answer.FromString)

@@ -70,6 +70,8 @@ class RuntimeOptions:
     """Agents it runs."""
     live_runs: Callable[[], Iterable[LiveRun]] | None = None
     """Runs that go on, asked at every attach. None: those that calls and events named and that have not ended."""
+    only_if_free: bool = False
+    """Wait until no other start of this runtime is attached, and do not take its place."""
     fail_closed_hooks: Iterable[str] = FAIL_CLOSED_HOOKS
     """Hooks that are denied as long as nobody has said what plugins guard."""
     call_timeout_ms: float = 30_000

@@ -1,7 +1,7 @@
-"""Publishes agent events.
+"""Publishes agent events on one long stream.
 
-The supervisor tells what it took when a stream is closed, so events go in short streams, one after the other: what was
-written is kept until the stream's answer, and written again with its positions if that does not come.
+What was written is kept until the supervisor says that it has read it, and written again with its positions on the next
+stream if this one breaks before.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from outrigger_runtime._gen.outrigger.runtime.v1 import runtime_pb2
 from outrigger_runtime._gen.outrigger.types.v1 import event_pb2
 
 from .backoff import Backoff, backoff_ms
-from .errors import RuntimeCallError, from_rpc
+from .errors import RuntimeCallError, from_rpc, unavailable
 from .event_buffer import Buffered, EventBuffer
 from .interest import Contributions
 from .json_text import encode
@@ -28,12 +28,10 @@ from .tasks import Changes
 
 _MESSAGE_EVENTS, _MESSAGE_BYTES = 256, 512 * 1024
 """Events and bytes of one message; the contract's bounds are 1,024 and 4 MiB."""
-_STREAM_EVENTS, _STREAM_BYTES = 1024, 2 * 1024 * 1024
-"""Events and bytes of one stream, so that no more than these are written twice."""
-_IDLE_MS = 50
-"""A stream with nothing more to write is closed after so long."""
+_WINDOW_EVENTS, _WINDOW_BYTES = 1024, 2 * 1024 * 1024
+"""Events and bytes written and not confirmed, so that no more than these are written twice."""
 _ANSWER_MS = 10_000
-"""How long the supervisor may take to answer a closed stream."""
+"""How long the supervisor may take to read what is written, and to confirm anything of it."""
 _MOST_DATA = 3 * 1024 * 1024
 """Longest data of an event, in bytes: the contract's bound on payloads."""
 _OVERHEAD = 256
@@ -69,7 +67,7 @@ class AgentEvent:
 
 
 class Publisher:
-    """Publishes what is wanted, one stream at a time."""
+    """Publishes what is wanted."""
 
     def __init__(self, most_events: int, most_bytes: int, backoff: Backoff, on_problem: Callable[[str], None]) -> None:
         self.counts = {
@@ -83,7 +81,8 @@ class Publisher:
         self._backoff = backoff
         self._on_problem = on_problem
         self._changes = Changes()
-        self._flushing = 0
+        self._answers = 0
+        """How often the supervisor has confirmed something."""
 
     def publish(self, event: AgentEvent) -> bool:
         """Takes an event; False where it is lost."""
@@ -101,7 +100,12 @@ class Publisher:
 
     def want(self, contributions: Contributions) -> None:
         """Says which streams are wanted."""
-        self._buffer.want(contributions.event_streams, contributions.all_streams)
+        self._buffer.want(contributions.event_streams, contributions.all_streams, contributions.starting)
+        self._changes.notify()
+
+    def wants(self, stream: str) -> bool:
+        """Events of the stream are taken in."""
+        return self._buffer.wants(stream)
 
     async def flush(self, timeout_ms: float, run_id: str | None = None) -> bool:
         """Waits until all is confirmed, or all of one run; False where that takes longer."""
@@ -109,12 +113,7 @@ class Publisher:
         def done() -> bool:
             return not self._buffer.holds(run_id) if run_id else self._buffer.waiting + self._buffer.written == 0
 
-        self._flushing += 1
-        self._changes.notify()
-        try:
-            return await self._changes.until(done, timeout_ms)
-        finally:
-            self._flushing -= 1
+        return await self._changes.until(done, timeout_ms)
 
     def forget(self, run_id: str) -> None:
         """A run has ended."""
@@ -124,65 +123,75 @@ class Publisher:
         """Publishes over a connection until it is cancelled; what was not confirmed then is written again by the next."""
         failures = 0
         while True:
-            await self._changes.until(lambda: self._buffer.waiting > 0, None)
+            await self._changes.until(lambda: self._buffer.writable, None)
+            answers = self._answers
             try:
                 await self._stream(link)
-                failures = 0
-            except (grpc.aio.AioRpcError, asyncio.TimeoutError, asyncio.InvalidStateError) as error:
+            except (grpc.aio.AioRpcError, RuntimeCallError, asyncio.TimeoutError, asyncio.InvalidStateError) as error:
                 self._failed(from_rpc(error))
-                failures += 1
+                failures = 1 if self._answers > answers else failures + 1
                 await asyncio.sleep(backoff_ms(self._backoff, failures) / 1000)
 
     async def _stream(self, link: Link) -> None:
-        """Writes what waits, and a little more, on one stream, and waits for the answer."""
-        stream, size = None, 0
+        """Writes what waits on one stream until that ends, and raises why."""
+        stream = link.duplex("PublishEvents", runtime_pb2.PublishEventsRequest, runtime_pb2.PublishEventsResponse)
+        reader = asyncio.create_task(self._read(stream))
+        reader.add_done_callback(lambda _: self._changes.notify())
         try:
-            while size < _STREAM_BYTES and await self._more():
-                room = min(_MESSAGE_EVENTS, _STREAM_EVENTS - self._buffer.written)
-                taken = self._buffer.take(room, _MESSAGE_BYTES)
-                if not taken:
-                    continue
-                for buffered in taken:
-                    size += buffered.size
-                    buffered.event.seq = buffered.seq or 0
-                if stream is None:
-                    stream = link.client_stream(
-                        "PublishEvents", runtime_pb2.PublishEventsRequest, runtime_pb2.PublishEventsResponse
-                    )
-                await stream.write(runtime_pb2.PublishEventsRequest(events=[buffered.event for buffered in taken]))
-            if stream is None:
-                return
-            await stream.done_writing()
-            self._confirmed(await asyncio.wait_for(_answer(stream), _ANSWER_MS / 1000))
+            while not reader.done():
+                answers = self._answers
+                limit = _ANSWER_MS if self._buffer.written else None
+                in_time = await self._changes.until(
+                    lambda: reader.done() or self._may_write() or self._answers > answers, limit
+                )
+                if not in_time:
+                    raise asyncio.TimeoutError
+                if self._may_write() and not reader.done():
+                    await self._write(stream)
+            await reader
         finally:
-            # Of a stream that was confirmed nothing is left.
+            reader.cancel()
+            stream.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
             self._buffer.restore()
-            if stream is not None:
-                stream.cancel()
-            self._changes.notify()
 
-    async def _more(self) -> bool:
-        """Something waits, and this stream has room for it."""
-        if self._buffer.written >= _STREAM_EVENTS:
-            return False
+    def _may_write(self) -> bool:
+        buffer = self._buffer
+        return buffer.written < _WINDOW_EVENTS and buffer.written_bytes < _WINDOW_BYTES and buffer.writable
+
+    async def _write(self, stream: Any) -> None:
+        taken = self._buffer.take(min(_MESSAGE_EVENTS, _WINDOW_EVENTS - self._buffer.written), _MESSAGE_BYTES)
+        # What was left out may be what a flush waits for.
         self._changes.notify()
-        if self._buffer.waiting == 0:
-            await self._changes.until(lambda: self._buffer.waiting > 0 or self._flushing > 0, _IDLE_MS)
-        return self._buffer.waiting > 0
+        if not taken:
+            return
+        for buffered in taken:
+            buffered.event.seq = buffered.seq or 0
+        request = runtime_pb2.PublishEventsRequest(events=[buffered.event for buffered in taken])
+        await asyncio.wait_for(stream.write(request), _ANSWER_MS / 1000)
 
-    def _confirmed(self, answer: Any) -> None:
-        self._buffer.confirm()
-        self.counts["published"] += answer.accepted
-        self.counts["events_duplicate"] += answer.duplicate
-        self.counts["events_rejected"] += answer.rejected
-        for problem in answer.problems:
+    async def _read(self, stream: Any) -> None:
+        told = runtime_pb2.PublishEventsResponse()
+        while (answer := await stream.read()) is not grpc.aio.EOF:
+            self._confirmed(told, answer)
+            told = answer
+        raise unavailable("the stream of events ended")
+
+    def _confirmed(self, before: Any, answer: Any) -> None:
+        self._answers += 1
+        self.counts["published"] += answer.accepted - before.accepted
+        self.counts["events_duplicate"] += answer.duplicate - before.duplicate
+        self.counts["events_rejected"] += answer.rejected - before.rejected
+        for problem in answer.problems[len(before.problems) :]:
             self._on_problem(f"an event was refused: {problem}")
+        self._buffer.confirm(answer.read - before.read)
+        self._changes.notify()
 
     def _failed(self, error: RuntimeCallError) -> None:
         if error.code not in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED):
             return
         # Writing it again would come to the same.
-        lost = len(self._buffer.take(_STREAM_EVENTS, _STREAM_BYTES))
+        lost = len(self._buffer.take(_WINDOW_EVENTS, _WINDOW_BYTES))
         self._buffer.confirm()
         self.counts["events_dropped"] += lost
         self._on_problem(f"{lost} events were lost: {error}")
@@ -190,10 +199,6 @@ class Publisher:
 
     def _count(self, name: str) -> None:
         self.counts[name] += 1
-
-
-async def _answer(stream: Any) -> Any:
-    return await stream
 
 
 def _to_buffered(given: AgentEvent) -> Buffered:

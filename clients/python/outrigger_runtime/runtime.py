@@ -49,7 +49,7 @@ _CALL_MS = 30_000
 _EVENTS_FIRST_MS = 5_000
 """How long `end_run` waits until the run's events are with the supervisor."""
 _MOST_REMEMBERED = 4096
-"""Runs and approvals that are remembered, the oldest gives way; also the contract's bound on live runs."""
+"""Runs that are remembered, the oldest gives way; also the contract's bound on live runs."""
 _RUN_ENDS: dict[str, int] = {
     name.removeprefix("RUN_END_").lower(): number for name, number in runtime_pb2.RunEnd.items() if number != 0
 }
@@ -133,8 +133,8 @@ class Runtime:
         """Runs that calls and events named, the least recently named first."""
         self._ended: dict[str, bool] = {}
         """Runs that ended here: what is still told of one does not begin it again."""
-        self._approvals: dict[str, str] = {}
-        """Tool calls of approvals that were asked for."""
+        self._end_untold = False
+        """The end of a run could not be told: which runs go on is then to be told at the next attach."""
         self._state = "connecting"
         self._link: Link | None = None
         self._welcome: Any = None
@@ -211,18 +211,14 @@ class Runtime:
 
     def wants_stream(self, stream: str) -> bool:
         """Some plugin, or an operator who watches, wants events of the stream."""
-        contributions = self.contributions
-        return contributions is None or contributions.all_streams or stream in contributions.event_streams
+        return self._publisher.wants(stream)
 
     async def call_hook(self, call: HookCall) -> HookAnswer:
         """Calls a hook. Never raises, but when its task is cancelled, which cancels the call for real. With no subscriber it
         answers at once, and makes no call."""
         if call.run is not None:
             self._note_run(call.run, call.session)
-        answer = await self._calls.call(call)
-        if answer.approval is not None:
-            _remember(self._approvals, answer.approval.id, answer.approval.tool_call_id)
-        return answer
+        return await self._calls.call(call)
 
     async def redeem(self, decision: Decision, params: dict[str, Any]) -> tuple[bool, str | None]:
         """Uses up the decision of a tool call, just before the tool runs with `params`: whether it may, and why not. Never
@@ -246,7 +242,6 @@ class Runtime:
     ) -> Resolved:
         """Tells how an approval ended. Never raises. Safe to repeat."""
         approval_id = approval if isinstance(approval, str) else approval.id
-        tool_call_id = self._approvals.get(approval, "") if isinstance(approval, str) else approval.tool_call_id
         request = runtime_pb2.ResolveApprovalRequest(
             approval_id=approval_id, outcome=APPROVAL_OUTCOMES.get(outcome, 0), resolved_by=resolved_by
         )
@@ -254,11 +249,10 @@ class Runtime:
             answer = await self._unary("ResolveApproval", request, runtime_pb2.ResolveApprovalResponse, timeout_ms)
         except RuntimeCallError as error:
             return Resolved("stop", reason=f"outrigger: {error.message}")
-        self._approvals.pop(approval_id, None)
         stands = read_outcome(answer.outcome)
         allowed = stands in ("allowed_once", "allowed_always")
         reason = answer.message or (None if allowed else f"outrigger: the approval ended as {stands}")
-        return Resolved("go_on" if allowed else "stop", stands, read_decision(answer, tool_call_id), reason)
+        return Resolved("go_on" if allowed else "stop", stands, read_decision(answer, answer.tool_call_id), reason)
 
     def publish(self, event: AgentEvent) -> bool:
         """Publishes an event, if its stream is wanted or the run ends with it; False where it is lost."""
@@ -269,7 +263,9 @@ class Runtime:
         else:
             session = SessionRef(event.session_key, event.session_id, event.agent_id) if event.session_key else None
             self._note_run(event.run_id, session)
-        return self._publisher.publish(event)
+        taken = self._publisher.publish(event)
+        self._end_untold |= event.terminal and not taken
+        return taken
 
     async def flush(self, timeout_ms: float = 5_000) -> bool:
         """Waits until all published events are with the supervisor; False where that takes longer."""
@@ -307,9 +303,14 @@ class Runtime:
         directive_id: str = "",
         timeout_ms: float | None = None,
     ) -> PreparedTurn:
-        """Prepares a turn: once for each prompt build. Never raises; where it fails the turn goes on without. The call is made
-        whether or not a plugin wants a hook of it, as injections and system events come with it."""
+        """Prepares a turn: once for each prompt build. Never raises; where it fails the turn goes on without. With nothing
+        to come of it, no call is made."""
         self._note_run(run, session)
+        if not self._prepares_turns():
+            await self._calls.settled()
+        if self._link is not None and not self._prepares_turns():
+            self._calls.counts["skipped"] += 1
+            return PreparedTurn(self._epoch())
         hooks = ["agent_turn_prepare"]
         if trigger == "heartbeat":
             hooks.append("heartbeat_prompt_contribution")
@@ -404,7 +405,11 @@ class Runtime:
         request = runtime_pb2.EndRunRequest(
             run=common_pb2.RunRef(id=run), session=to_session(session), end=_RUN_ENDS.get(end, 0)
         )
-        return (await self._unary("EndRun", request, runtime_pb2.EndRunResponse)).settled
+        try:
+            return (await self._unary("EndRun", request, runtime_pb2.EndRunResponse)).settled
+        except BaseException:
+            self._end_untold = True
+            raise
 
     async def list_tools(self) -> list[ServedTool]:
         """Lists the tools plugins serve. Raises `RuntimeCallError`. Changes when `contributions.catalogue_epoch` does."""
@@ -528,12 +533,15 @@ class Runtime:
             served_hooks=[NUMBERS[hook] for hook in options.served_hooks],
             reserved_tool_names=list(options.reserved_tool_names),
             window=WINDOW,
+            only_if_free=options.only_if_free,
+            all_runs_live=options.live_runs is None and self._attaches > 0 and not self._end_untold,
             live_runs=live_runs[-_MOST_REMEMBERED:],
         )
 
     def _attached(self, link: Link, welcome: Any, contributions: Contributions, tasks: Tasks) -> None:
         self._link, self._welcome = link, welcome
         self._attaches += 1
+        self._end_untold = False
         for run in welcome.lost_run_ids:
             self._run_ended(run)
             self._publisher.forget(run)
@@ -595,6 +603,9 @@ class Runtime:
 
     def _epoch(self) -> int:
         return 0 if self.contributions is None else self.contributions.epoch
+
+    def _prepares_turns(self) -> bool:
+        return self.contributions is not None and self.contributions.prepare_turns
 
     def _run_ended(self, run: str) -> None:
         self._runs.pop(run, None)

@@ -20,8 +20,14 @@ def cases(name: str) -> Any:
 def contributions(hooks: list[dict[str, Any]]) -> Contributions:
     """What a case wants of hooks."""
     sets = ("tool_names", "triggers", "dispatch_kinds")
+    lists = ("guard_plugin_ids",)
     interests = (
-        Interest(**{name: frozenset(value) if name in sets else value for name, value in told.items()})
+        Interest(
+            **{
+                name: frozenset(value) if name in sets else tuple(value) if name in lists else value
+                for name, value in told.items()
+            }
+        )
         for told in hooks
     )
     return Contributions(epoch=1, hooks={interest.hook: interest for interest in interests})

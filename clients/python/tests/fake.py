@@ -16,12 +16,15 @@ import grpc
 
 from outrigger_runtime import Backoff, Runtime, RuntimeOptions
 from outrigger_runtime._gen.outrigger.runtime.v1 import directive_pb2, runtime_pb2
-from outrigger_runtime._gen.outrigger.types.v1 import common_pb2, hook_pb2, plugin_pb2
+from outrigger_runtime._gen.outrigger.types.v1 import common_pb2, error_pb2, hook_pb2, plugin_pb2
 
 LIMIT = 240
 """Longest time of a test, in seconds."""
 KEY = f"default:{'0123456789abcdef' * 4}"
 GO_ON = runtime_pb2.HookOutcome(verdict=runtime_pb2.HOOK_VERDICT_GO_ON)
+REFUSED = runtime_pb2.CallError(
+    code=9, reason=error_pb2.ERROR_REASON_RUN_ENDED, message="it has ended", metadata={"run_id": "r"}
+)
 
 
 def guard(*tools: str) -> Any:
@@ -47,6 +50,7 @@ class Fake:
         self.publishes = 0
         self.acknowledged: list[tuple[str, int]] = []
         self.hold = False
+        self.refuse = False
         self.deaf = False
         self.stream_status: grpc.StatusCode | None = None
         self.attach_status: grpc.StatusCode | None = None
@@ -56,7 +60,10 @@ class Fake:
         self.hooks = [guard("exec"), plugin_pb2.HookInterest(hook=hook_pb2.HOOK_MESSAGE_SENDING)]
         self.limits = common_pb2.Limits()
         self.lost_run_ids: list[str] = []
+        self.contributions: dict[str, Any] = {"all_streams": True}
         self.break_publishes = 0
+        self.confirms_at_most = 1 << 60
+        """Events of a stream that are confirmed."""
         self._server: Any = None
         self._directives: asyncio.Queue[Any] = asyncio.Queue()
         self._broken = asyncio.Event()
@@ -83,7 +90,7 @@ class Fake:
                 runtime_pb2.InvokeHookRequest.FromString,
                 runtime_pb2.InvokeHookResponse.SerializeToString,
             ),
-            "PublishEvents": grpc.stream_unary_rpc_method_handler(
+            "PublishEvents": grpc.stream_stream_rpc_method_handler(
                 self._publish_events,
                 runtime_pb2.PublishEventsRequest.FromString,
                 runtime_pb2.PublishEventsResponse.SerializeToString,
@@ -130,7 +137,9 @@ class Fake:
         self._broken = asyncio.Event()
 
     def _contributions(self) -> Any:
-        contributions = directive_pb2.Contributions(contribution_epoch=self.epoch, hooks=self.hooks, all_streams=True)
+        contributions = directive_pb2.Contributions(
+            contribution_epoch=self.epoch, hooks=self.hooks, **self.contributions
+        )
         return directive_pb2.Directive(contributions=contributions)
 
     async def _attach(self, request: Any, context: Any) -> Any:
@@ -167,7 +176,9 @@ class Fake:
                 answer = runtime_pb2.HookStreamResponse(contribution_epoch=self.answer_epoch or self.epoch)
                 for call in message.calls:
                     self.calls.append(call)
-                    if not self.hold:
+                    if self.refuse:
+                        answer.answers.add(call_id=call.call_id, error=REFUSED)
+                    elif not self.hold:
                         answer.answers.add(call_id=call.call_id, outcome=GO_ON)
                 for call_id in message.cancelled_call_ids:
                     self.cancelled.append(call_id)
@@ -186,14 +197,15 @@ class Fake:
 
     async def _publish_events(self, requests: Any, context: Any) -> Any:
         self.publishes += 1
-        accepted = 0
+        read = 0
         async for message in requests:
             self.events += message.events
-            accepted += len(message.events)
+            read += len(message.events)
             if self.break_publishes > 0:
                 self.break_publishes -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken")
-        return runtime_pb2.PublishEventsResponse(accepted=accepted)
+            told = min(read, self.confirms_at_most)
+            yield runtime_pb2.PublishEventsResponse(accepted=told, read=told)
 
     async def _acknowledge(self, request: Any, context: Any) -> Any:
         if self.acknowledge_status is not None:

@@ -18,6 +18,7 @@ from outrigger_runtime import (
     DirectiveResult,
     HookAnswer,
     HookCall,
+    LiveRun,
     Runtime,
     RuntimeCallError,
     SessionRef,
@@ -270,7 +271,37 @@ class Client(Bounded):
         self.assertTrue(await runtime.flush(20_000))
         order = list(dict.fromkeys((event.run_id, event.seq) for event in self.fake.events))
         self.assertEqual(order, [(f"r{n % 2}", (n + 1) // 2) for n in range(1, 601)] + [("r0", 301)])
-        self.assertGreaterEqual(self.fake.publishes, 3)
+        self.assertEqual(self.fake.publishes, 3)
+
+    async def test_events_are_confirmed_on_one_long_stream_and_only_others_are_written_again(self) -> None:
+        runtime = await self.attach()
+        runtime.publish(event("r", 1))
+        self.assertTrue(await runtime.flush(20_000))
+        # It stays open while nothing is published.
+        await asyncio.sleep(0.2)
+        self.fake.confirms_at_most = 3
+        for n in range(2, 6):
+            runtime.publish(event("r", n))
+        await until("all were read", lambda: len(self.fake.events) == 5)
+        await until("some are confirmed", lambda: runtime.stats["published"] == 3)
+        self.assertFalse(await runtime.flush(10))
+        self.assertEqual(self.fake.publishes, 1)
+        await self.fake.stop()
+        await until("it is away", lambda: runtime.state == "away")
+        self.fake.confirms_at_most = 1 << 60
+        await self.fake.start()
+        self.assertTrue(await runtime.flush(20_000))
+        self.assertEqual([told.seq for told in self.fake.events], [1, 2, 3, 4, 5, 4, 5])
+        self.assertEqual((self.fake.publishes, runtime.stats["published"]), (2, 5))
+
+    async def test_no_more_than_a_window_of_events_is_written_ahead(self) -> None:
+        self.fake.confirms_at_most = 0
+        runtime = await self.attach()
+        for n in range(2000):
+            runtime.publish(event("r", n))
+        await until("a window was read", lambda: len(self.fake.events) >= 1024)
+        await asyncio.sleep(0.1)
+        self.assertEqual(len(self.fake.events), 1024)
 
     async def test_the_buffer_of_events_is_bounded_while_the_supervisor_is_away(self) -> None:
         runtime = await self.attach(event_buffer_events=10)
@@ -310,8 +341,72 @@ class Client(Bounded):
         await self.fake.start()
         await until("it attached again", lambda: len(self.fake.attaches) == 3)
         self.assertEqual(list(self.fake.attaches[2].live_runs), [], "what is lost stays lost")
+        told = [(attach.all_runs_live, attach.only_if_free) for attach in self.fake.attaches]
+        self.assertEqual(told, [(False, False), (True, False), (True, False)])
         self.assertTrue(await runtime.attached())
         self.assertEqual((await runtime.call_hook(exec_call())).verdict, "go_on")
+
+    async def test_runs_go_on_by_the_list_where_there_is_one_or_where_an_end_could_not_be_told(self) -> None:
+        runtime = await self.attach(only_if_free=True)
+        await self.fake.stop()
+        await until("it is away", lambda: runtime.state == "away")
+        with self.assertRaises(RuntimeCallError):
+            await runtime.end_run("r", "completed")
+        await self.fake.start()
+        self.assertTrue(await runtime.attached())
+        await self.fake.stop()
+        await until("it is away again", lambda: runtime.state == "away")
+        await self.fake.start()
+        await until("it attached again", lambda: len(self.fake.attaches) == 3)
+        await runtime.close(0)
+        own = self.fake.runtime(live_runs=lambda: [LiveRun("mine")])
+        for _ in range(2):
+            own.start()
+            self.assertTrue(await own.attached())
+            await self.fake.stop()
+            await until("it is away", lambda: own.state == "away")
+            await self.fake.start()
+        told = [(attach.all_runs_live, attach.only_if_free) for attach in self.fake.attaches]
+        self.assertEqual(told[:3], [(False, True), (False, True), (True, True)])
+        self.assertEqual(set(told[3:]), {(False, False)})
+
+    async def test_why_a_call_on_the_stream_was_refused_is_told_in_full(self) -> None:
+        self.fake.refuse = True
+        runtime = await self.fast()
+        answer = await runtime.call_hook(exec_call())
+        self.assert_failed(answer, "stop", "refused")
+        error = answer.failure and answer.failure.error
+        assert error is not None
+        self.assertEqual((error.reason, error.metadata), ("RUN_ENDED", {"run_id": "r"}))
+
+    async def test_a_turn_that_nobody_has_anything_for_is_not_prepared(self) -> None:
+        runtime = await self.attach()
+        skipped = await runtime.prepare_turn(SessionRef("agent:main:main"), "r")
+        self.assertEqual((skipped.called, skipped.failure, skipped.epoch), (False, None, 1))
+        self.assertEqual(runtime.stats["skipped"], 1)
+        self.fake.contributions = {"prepare_turns": True}
+        self.fake.contribute()
+        await until("it was told", lambda: bool(runtime.contributions and runtime.contributions.prepare_turns))
+        asked = await runtime.prepare_turn(SessionRef("agent:main:main"), "r")
+        self.assertEqual((asked.called, asked.failure and asked.failure.code), (True, grpc.StatusCode.UNIMPLEMENTED))
+
+    async def test_events_that_were_wanted_wait_while_plugins_start_again(self) -> None:
+        self.fake.contributions = {"event_streams": ["tool"]}
+        runtime = await self.attach()
+        await self.fake.stop()
+        await until("it is away", lambda: runtime.state == "away")
+        self.fake.contributions = {"starting": True}
+        await self.fake.start()
+        self.assertTrue(await runtime.attached())
+        self.assertTrue(runtime.wants_stream("tool"))
+        self.assertTrue(runtime.publish(event("r", 1)))
+        self.assertTrue(runtime.publish(AgentEvent("s", "lifecycle", {}, terminal=True)))
+        await until("the other run's end is there", lambda: len(self.fake.events) == 1)
+        self.assertEqual(self.fake.events[0].run_id, "s")
+        self.fake.contributions = {"event_streams": ["tool"]}
+        self.fake.contribute()
+        self.assertTrue(await runtime.flush(20_000))
+        self.assertEqual([event.run_id for event in self.fake.events], ["s", "r"])
 
     async def test_a_newer_stream_of_the_same_key_ends_this_one_until_it_is_started_again(self) -> None:
         runtime = await self.attach()

@@ -79,7 +79,8 @@ class Shared(unittest.TestCase):
 
     def step(self, buffer: EventBuffer, step: dict) -> None:
         if "want" in step:
-            buffer.want(frozenset([] if step["want"] == "all" else step["want"]), step["want"] == "all")
+            streams = frozenset([] if step["want"] == "all" else step["want"])
+            buffer.want(streams, step["want"] == "all", step.get("starting", False))
         if "offer" in step:
             given: list[int] = []
             told = step["offer"]
@@ -96,7 +97,7 @@ class Shared(unittest.TestCase):
         while "take_all" in step and buffer.waiting:
             buffer.take(1000, 1_000_000)
         if "confirm" in step:
-            buffer.confirm()
+            buffer.confirm(None if step["confirm"] is True else step["confirm"])
         if "restore" in step:
             buffer.restore()
         if "forget" in step:

@@ -340,7 +340,7 @@ class ComesAndGoes(Whole):
         sending = HookCall("message_sending", {})
         unheard = await call(runtime, "guarded")
         self.assertEqual((unheard.verdict, unheard.failure and unheard.failure.kind), ("stop", "away"))
-        self.assertRegex(unheard.reason or "", "supervisor away.*never heard")
+        self.assertRegex(unheard.reason or "", "the supervisor is away.*never heard")
         self.assertEqual((await runtime.call_hook(sending)).verdict, "go_on")
         await until("there is no socket", lambda: runtime.last_error is not None)
         await world.start()
@@ -363,7 +363,7 @@ class ComesAndGoes(Whole):
         await until("the client knows", lambda: runtime.state == "away")
         away = await call(runtime, "guarded")
         self.assertEqual((away.verdict, away.called), ("stop", False))
-        self.assertRegex(away.reason or "", "supervisor away: a plugin guards before_tool_call of `guarded`")
+        self.assertRegex(away.reason or "", "the supervisor is away; before_tool_call of `guarded` is guarded by guarded")
         self.assertEqual((await call(runtime, "unguarded")).verdict, "go_on")
         self.assertEqual((await runtime.call_hook(sending)).verdict, "go_on")
         for n in range(301, 401):

@@ -33,6 +33,8 @@ const MOST_LIVE_RUNS = 4096;
 export interface AttachmentEvents {
   /** Runs that go on. */
   liveRuns(): readonly LiveRun[];
+  /** All runs go on that the supervisor knows of this start of the runtime. */
+  allRunsLive(): boolean;
   /** Attached: the first Contributions are here. */
   attached(link: Link, welcome: Welcome, contributions: Contributions): void;
   /** Other Contributions came. */
@@ -134,7 +136,7 @@ export class Attachment {
   }
 
   #request(): AttachRequest {
-    const { incarnation, software, agents, servedHooks, reservedToolNames } = this.#settings;
+    const { incarnation, software, agents, servedHooks, reservedToolNames, onlyIfFree } = this.#settings;
     return create(AttachRequestSchema, {
       incarnation,
       protocol: { min: PROTOCOL, max: PROTOCOL },
@@ -147,6 +149,8 @@ export class Attachment {
       servedHooks: servedHooks.map((hook) => hookNumber(hook) ?? 0),
       reservedToolNames: [...reservedToolNames],
       window: WINDOW,
+      onlyIfFree,
+      allRunsLive: this.#events.allRunsLive(),
       liveRuns: this.#events
         .liveRuns()
         .slice(-MOST_LIVE_RUNS)

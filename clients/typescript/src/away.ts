@@ -9,8 +9,10 @@ export interface AwayVerdict {
   reason?: string;
 }
 
-/** How many characters a reason has at most. */
+/** How many characters of a tool's name a reason has at most. */
 const LONGEST_NAME = 128;
+/** How many plugins a reason names at most. */
+const MOST_NAMED = 3;
 
 /**
  * The verdict while the supervisor is away: what the last Contributions call a guard is denied and other hooks are
@@ -25,12 +27,16 @@ export function awayVerdict(
   const about = subject.toolName === undefined ? "" : ` of \`${subject.toolName.slice(0, LONGEST_NAME)}\``;
   if (contributions === undefined) {
     if (!failClosedHooks.has(hook)) return { verdict: "go_on" };
-    const reason = `outrigger: supervisor away: what plugins guard was never heard, so ${hook}${about} is denied`;
+    const reason = `outrigger: the supervisor is away; what plugins guard was never heard, so ${hook}${about} is denied`;
     return { verdict: "stop", reason };
   }
-  if (!match(contributions.hooks, hook, subject)?.failClosed) return { verdict: "go_on" };
-  return {
-    verdict: "stop",
-    reason: `outrigger: supervisor away: a plugin guards ${hook}${about}, and cannot be asked`,
-  };
+  const interest = match(contributions.hooks, hook, subject);
+  if (!interest?.failClosed) return { verdict: "go_on" };
+  const reason = `outrigger: the supervisor is away; ${hook}${about} is guarded by ${named(interest.guardPluginIds)}`;
+  return { verdict: "stop", reason };
+}
+
+function named(plugins: readonly string[]): string {
+  if (plugins.length === 0) return "a plugin";
+  return plugins.slice(0, MOST_NAMED).join(", ") + (plugins.length > MOST_NAMED ? " and others" : "");
 }

@@ -75,7 +75,7 @@ export function fromStatus(error: unknown): RuntimeError {
 /** What an error inside a stream says. */
 export function fromCallError(error: CallError): RuntimeError {
   const reason = error.reason === ErrorReason.UNSPECIFIED ? "" : (ErrorReason[error.reason] ?? "");
-  return new RuntimeError(error.code, reason, error.message, toMs(error.retryAfter));
+  return new RuntimeError(error.code, reason, error.message, toMs(error.retryAfter), error.metadata);
 }
 
 /** A length of time in ms. */

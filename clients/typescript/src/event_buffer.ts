@@ -40,8 +40,11 @@ export class EventBuffer<E> {
   #waiting: Buffered<E>[] = [];
   #written: Buffered<E>[] = [];
   #bytes = 0;
+  #writtenBytes = 0;
   readonly #last = new Map<string, bigint>();
   #wanted: WantedStreams | undefined;
+  /** What was wanted before a restart of the supervisor, as long as plugins are still starting. */
+  #before: WantedStreams | undefined;
 
   constructor(bounds: EventBufferBounds) {
     this.#bounds = bounds;
@@ -57,19 +60,33 @@ export class EventBuffer<E> {
     return this.#written.length;
   }
 
+  /** Data of events written and not confirmed, in bytes. */
+  get writtenBytes(): number {
+    return this.#writtenBytes;
+  }
+
   /** Data of both, in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Says what is wanted from now on. As long as nobody has, everything is. */
-  want(wanted: WantedStreams): void {
+  /**
+   * Says what is wanted from now on. As long as nobody has, everything is. While plugins are `starting`, what was wanted
+   * before waits: who wanted it may be back in a moment.
+   */
+  want(wanted: WantedStreams, starting = false): void {
+    this.#before = starting ? (this.#before ?? this.#wanted) : undefined;
     this.#wanted = wanted;
+  }
+
+  /** Events of the stream are taken in. */
+  wants(stream: string): boolean {
+    return this.#wanted === undefined || has(this.#wanted, stream) || (!!this.#before && has(this.#before, stream));
   }
 
   /** Takes an event in. A terminal one that finds no room takes that of the newest other one that waits. */
   offer(event: Buffered<E>, onDropped: () => void = () => {}): Offered {
-    if (!this.#wants(event)) return "skipped";
+    if (!event.terminal && !this.wants(event.stream)) return "skipped";
     while (!this.#hasRoom(event)) {
       if (!event.terminal || !this.#dropNewest()) return "dropped";
       onDropped();
@@ -79,41 +96,56 @@ export class EventBuffer<E> {
     return "queued";
   }
 
-  /** The next events to write, numbered, of so many bytes; one at least where one waits. What nobody wants any more is left out. */
+  /**
+   * The next events to write, numbered, of so many bytes; one at least where one may be written. What nobody wants any
+   * more is left out; what may be wanted again in a moment is held back, and with it what comes after it in its run.
+   */
   take(mostEvents: number, mostBytes: number): Buffered<E>[] {
     const taken: Buffered<E>[] = [];
+    const held: Buffered<E>[] = [];
+    const heldRuns = new Set<string>();
     let bytes = 0;
     let passed = 0;
     for (const event of this.#waiting) {
       if (taken.length >= mostEvents || (taken.length > 0 && bytes + event.bytes > mostBytes)) break;
       passed += 1;
       // One that was written before keeps its place: leaving it out would leave a gap.
-      if (event.seq === undefined && !this.#wants(event)) {
-        this.#bytes -= event.bytes;
-        continue;
+      if (event.seq === undefined) {
+        const unwanted = !event.terminal && this.#wanted !== undefined && !has(this.#wanted, event.stream);
+        if (heldRuns.has(event.runId) || (unwanted && this.wants(event.stream))) {
+          heldRuns.add(event.runId);
+          held.push(event);
+          continue;
+        }
+        if (unwanted) {
+          this.#bytes -= event.bytes;
+          continue;
+        }
       }
       event.seq ??= event.given ?? this.#number(event.runId);
       bytes += event.bytes;
       taken.push(event);
     }
-    this.#waiting.splice(0, passed);
+    this.#waiting.splice(0, passed, ...held);
     this.#written.push(...taken);
+    this.#writtenBytes += bytes;
     return taken;
   }
 
-  /** What was written has been taken. */
-  confirm(): void {
-    for (const event of this.#written) {
+  /** The first so many that were written have been taken; all, where no number is given. */
+  confirm(count = this.#written.length): void {
+    for (const event of this.#written.splice(0, count)) {
       this.#bytes -= event.bytes;
+      this.#writtenBytes -= event.bytes;
       if (event.terminal) this.#last.delete(event.runId);
     }
-    this.#written = [];
   }
 
   /** What was written may be lost: it is written again, first and with the same positions. */
   restore(): void {
     this.#waiting.unshift(...this.#written);
     this.#written = [];
+    this.#writtenBytes = 0;
   }
 
   /** A run has ended: its positions are counted no more. */
@@ -125,11 +157,6 @@ export class EventBuffer<E> {
   holds(runId: string): boolean {
     const of = (event: Buffered<E>): boolean => event.runId === runId;
     return this.#waiting.some(of) || this.#written.some(of);
-  }
-
-  #wants({ terminal, stream }: Buffered<E>): boolean {
-    const wanted = this.#wanted;
-    return terminal || wanted === undefined || wanted.allStreams || wanted.eventStreams.has(stream);
   }
 
   #hasRoom({ bytes }: Buffered<E>): boolean {
@@ -154,3 +181,6 @@ export class EventBuffer<E> {
     return next;
   }
 }
+
+const has = ({ allStreams, eventStreams }: WantedStreams, stream: string): boolean =>
+  allStreams || eventStreams.has(stream);

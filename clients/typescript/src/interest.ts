@@ -20,8 +20,10 @@ export interface Interest {
   readonly wantsMessages: boolean;
   /** A guard: the call must be made and must succeed, or the runtime blocks. */
   readonly failClosed: boolean;
-  /** Longest time the call takes, all handlers together, in ms. */
+  /** Longest time the call takes, all handlers together, in ms. Absent: no bound is known. */
   readonly maxDurationMs?: number;
+  /** Plugins that guard it, for some tool at least, in the order of asking; 64 at most are told. */
+  readonly guardPluginIds: readonly string[];
 }
 
 /** What a call is about, as far as it decides whether somebody wants it. */
@@ -42,6 +44,10 @@ export interface Contributions {
   readonly allStreams: boolean;
   /** Rises whenever the answer of a List call changes; see `listTools`. */
   readonly catalogueEpoch: bigint;
+  /** Some plugin has not been ready yet since the supervisor's start: more may be wanted soon. */
+  readonly starting: boolean;
+  /** Preparing a turn can come to something. */
+  readonly prepareTurns: boolean;
 }
 
 const TRIGGERS = new Map<number, Trigger>([
@@ -94,6 +100,7 @@ export function readContributions(wire: WireContributions): Contributions {
       wantsMessages: told.wantsMessages,
       failClosed: told.failClosed,
       maxDurationMs: toMs(told.maxDuration),
+      guardPluginIds: told.guardPluginIds,
     });
   }
   return {
@@ -102,6 +109,8 @@ export function readContributions(wire: WireContributions): Contributions {
     eventStreams: new Set(wire.eventStreams),
     allStreams: wire.allStreams,
     catalogueEpoch: wire.catalogueEpoch,
+    starting: wire.starting,
+    prepareTurns: wire.prepareTurns,
   };
 }
 

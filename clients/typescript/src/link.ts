@@ -106,15 +106,6 @@ export class Link {
     );
   }
 
-  /** Many requests, one answer, told to `done`. */
-  clientStream<I extends DescMessage, O extends DescMessage>(
-    method: DescMethod & Method<I, O>,
-    done: (error: grpc.ServiceError | null, answer?: MessageShape<O>) => void,
-  ): grpc.ClientWritableStream<MessageShape<I>> {
-    const { path, serialize, deserialize } = wire(method);
-    return this.#keep(this.#client.makeClientStreamRequest(path, serialize, deserialize, this.#metadata, {}, done));
-  }
-
   /** Many requests, many answers. */
   duplex<I extends DescMessage, O extends DescMessage>(
     method: DescMethod & Method<I, O>,

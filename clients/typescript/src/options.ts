@@ -64,6 +64,8 @@ export interface RuntimeOptions {
   agents?: readonly Agent[];
   /** Runs that go on, asked at every attach. Default: those that calls and events named and that have not ended. */
   liveRuns?: () => readonly LiveRun[];
+  /** Wait until no other start of this runtime is attached, and do not take its place. Default false. */
+  onlyIfFree?: boolean;
   /** Hooks that are denied as long as nobody has said what plugins guard. Default: those of the catalogue. */
   failClosedHooks?: readonly HookName[];
   /** Longest wait for a hook whose call names no timeout, in ms; raised to what the handlers may take. Default 30,000. */
@@ -102,6 +104,7 @@ export interface Settings {
   reservedToolNames: readonly string[];
   agents: readonly Agent[];
   liveRuns: (() => readonly LiveRun[]) | undefined;
+  onlyIfFree: boolean;
   failClosedHooks: ReadonlySet<HookName>;
   callTimeoutMs: number;
   maxCallsInFlight: number;
@@ -135,6 +138,7 @@ export function settle(options: RuntimeOptions): Settings {
     reservedToolNames: options.reservedToolNames ?? [],
     agents: options.agents ?? [],
     liveRuns: options.liveRuns,
+    onlyIfFree: options.onlyIfFree ?? false,
     failClosedHooks: new Set(options.failClosedHooks ?? FAIL_CLOSED_HOOKS),
     callTimeoutMs: positive("callTimeoutMs", options.callTimeoutMs ?? 30_000),
     maxCallsInFlight: positive("maxCallsInFlight", options.maxCallsInFlight ?? 1024),

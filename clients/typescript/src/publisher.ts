@@ -1,20 +1,20 @@
 /**
- * Publishes agent events. The supervisor tells what it took when a stream is closed, so events go in short streams, one
- * after the other: what was written is kept until the stream's answer, and written again with its positions if that
- * does not come.
+ * Publishes agent events on one long stream. What was written is kept until the supervisor says that it has read it, and
+ * written again with its positions on the next stream if this one breaks before.
  */
 
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type ClientWritableStream, status } from "@grpc/grpc-js";
+import { type ClientDuplexStream, type ServiceError, status } from "@grpc/grpc-js";
 
 import { type Backoff, backoffMs } from "./backoff.js";
 import { fromStatus, type RuntimeError } from "./errors.js";
-import { type Buffered, EventBuffer, type EventBufferBounds, type WantedStreams } from "./event_buffer.js";
+import { type Buffered, EventBuffer, type EventBufferBounds } from "./event_buffer.js";
 import {
   type PublishEventsRequest,
   PublishEventsRequestSchema,
   type PublishEventsResponse,
+  PublishEventsResponseSchema,
   RuntimeService,
 } from "./gen/outrigger/runtime/v1/runtime_pb.js";
 import {
@@ -22,6 +22,7 @@ import {
   type AgentEvent as WireEvent,
   Provenance as WireProvenance,
 } from "./gen/outrigger/types/v1/event_pb.js";
+import type { Contributions } from "./interest.js";
 import { encodeJson, type JsonValue } from "./json.js";
 import type { Link } from "./link.js";
 import { Changes, startTimer } from "./timers.js";
@@ -64,11 +65,9 @@ export interface EventCounts {
 
 /** Events and bytes of one message; the contract's bounds are 1,024 and 4 MiB. */
 const MESSAGE = { events: 256, bytes: 512 * 1024 };
-/** Events and bytes of one stream, so that no more than these are written twice. */
-const STREAM = { events: 1024, bytes: 2 * 1024 * 1024 };
-/** A stream with nothing more to write is closed after so long, in ms. */
-const IDLE_MS = 50;
-/** How long the supervisor may take to answer a closed stream, in ms. */
+/** Events and bytes written and not confirmed, so that no more than these are written twice. */
+const WINDOW = { events: 1024, bytes: 2 * 1024 * 1024 };
+/** How long the supervisor may take to confirm anything of what was written, in ms. */
 const ANSWER_MS = 10_000;
 /** Longest data of an event, in bytes: the contract's bound on payloads. */
 const MOST_DATA = 3 * 1024 * 1024;
@@ -78,7 +77,7 @@ const OVERHEAD = 256;
 const META_STREAMS = new Set(["lifecycle", "usage", "model", "compaction", "approval"]);
 const PROVENANCES = { host: WireProvenance.HOST, owner: WireProvenance.OWNER, untrusted: WireProvenance.UNTRUSTED };
 
-/** Publishes what is wanted, one stream at a time. */
+/** Publishes what is wanted. */
 export class Publisher {
   readonly counts: EventCounts = {
     published: 0,
@@ -93,17 +92,16 @@ export class Publisher {
   readonly #onProblem: (message: string) => void;
   readonly #changes = new Changes();
   #link: Link | undefined;
-  #stream: ClientWritableStream<PublishEventsRequest> | undefined;
-  #streamBytes = 0;
-  /** The sending side is closed: the answer is waited for. */
-  #closing = false;
+  #stream: ClientDuplexStream<PublishEventsRequest, PublishEventsResponse> | undefined;
+  /** What this stream has confirmed so far. */
+  #told = create(PublishEventsResponseSchema);
+  /** After a failure: nothing is written for a while. */
+  #paused = false;
   /** The connection has no room: wait for it. */
   #full = false;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
   #scheduled = false;
-  /** Who waits for confirmations: a stream is then closed as soon as nothing more is to be written. */
-  #flushing = 0;
 
   constructor(bounds: EventBufferBounds, backoff: Backoff, unref: boolean, onProblem: (message: string) => void) {
     this.#buffer = new EventBuffer(bounds);
@@ -128,8 +126,14 @@ export class Publisher {
   }
 
   /** Says which streams are wanted. */
-  want(wanted: WantedStreams): void {
-    this.#buffer.want(wanted);
+  want(contributions: Contributions): void {
+    this.#buffer.want(contributions, contributions.starting);
+    this.#schedule();
+  }
+
+  /** Events of the stream are taken in. */
+  wants(stream: string): boolean {
+    return this.#buffer.wants(stream);
   }
 
   /** Publishes over a connection from now on. */
@@ -149,11 +153,7 @@ export class Publisher {
   flush(timeoutMs: number, runId?: string): Promise<boolean> {
     const done = (): boolean =>
       runId === undefined ? this.#buffer.waiting + this.#buffer.written === 0 : !this.#buffer.holds(runId);
-    if (!done() && this.#stream && !this.#closing && this.#buffer.waiting === 0) this.#close();
-    this.#flushing += 1;
-    return this.#changes.until(done, timeoutMs).finally(() => {
-      this.#flushing -= 1;
-    });
+    return this.#changes.until(done, timeoutMs);
   }
 
   /** A run has ended. */
@@ -168,7 +168,7 @@ export class Publisher {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#closing || this.#full || this.#link === undefined) return;
+    if (this.#scheduled || this.#paused || this.#full || this.#link === undefined) return;
     this.#scheduled = true;
     // After what the current turn of the loop still publishes.
     setImmediate(() => {
@@ -179,66 +179,65 @@ export class Publisher {
 
   #pump(): void {
     const link = this.#link;
-    if (link === undefined || this.#closing || this.#full) return;
-    while (this.#buffer.waiting > 0 && this.#buffer.written < STREAM.events && this.#streamBytes < STREAM.bytes) {
-      const room = Math.min(MESSAGE.events, STREAM.events - this.#buffer.written);
-      const taken = this.#buffer.take(room, MESSAGE.bytes);
-      if (taken.length === 0) continue;
+    if (link === undefined || this.#paused || this.#full) return;
+    const buffer = this.#buffer;
+    while (buffer.waiting > 0 && buffer.written < WINDOW.events && buffer.writtenBytes < WINDOW.bytes) {
+      const taken = buffer.take(Math.min(MESSAGE.events, WINDOW.events - buffer.written), MESSAGE.bytes);
+      // The rest waits for plugins that are starting.
+      if (taken.length === 0) break;
       this.#stream ??= this.#open(link);
       for (const { event, seq } of taken) event.seq = seq ?? 0n;
-      this.#streamBytes += taken.reduce((sum, { bytes }) => sum + bytes, 0);
       const events = taken.map(({ event }) => event);
-      if (!this.#stream.write(create(PublishEventsRequestSchema, { events }))) {
+      const stream = this.#stream;
+      if (this.#timer === undefined) this.#watch();
+      if (!stream.write(create(PublishEventsRequestSchema, { events }))) {
         this.#full = true;
-        const stream = this.#stream;
         stream.once("drain", () => {
           if (stream !== this.#stream) return;
           this.#full = false;
           this.#schedule();
         });
-        return;
+        break;
       }
     }
+    // What was left out may be what a flush waits for.
     this.#changes.notify();
-    if (this.#stream === undefined) return;
-    if (this.#buffer.waiting > 0 || this.#flushing > 0) return this.#close();
-    clearTimeout(this.#timer);
-    this.#timer = startTimer(IDLE_MS, this.#unref, () => this.#close());
   }
 
-  #open(link: Link): ClientWritableStream<PublishEventsRequest> {
-    const stream = link.clientStream(RuntimeService.method.publishEvents, (error, answer) => {
-      if (stream !== this.#stream) return;
-      if (error || answer === undefined) this.#failed(fromStatus(error ?? new Error("no answer")));
-      else this.#confirmed(answer);
+  #open(link: Link): ClientDuplexStream<PublishEventsRequest, PublishEventsResponse> {
+    const stream = link.duplex(RuntimeService.method.publishEvents);
+    const end = (error: unknown): void => {
+      if (stream === this.#stream) this.#failed(fromStatus(error));
+    };
+    stream.on("data", (answer: PublishEventsResponse) => {
+      if (stream === this.#stream) this.#confirmed(answer);
     });
-    // The callback has told it.
-    stream.on("error", () => {});
+    stream.on("error", (error: ServiceError) => end(error));
+    stream.on("end", () => end({ code: status.UNAVAILABLE, details: "the stream of events ended" }));
     return stream;
   }
 
-  #close(): void {
+  /** What was written is to be confirmed in time. */
+  #watch(): void {
     clearTimeout(this.#timer);
-    this.#closing = true;
-    this.#stream?.end();
-    this.#timer = startTimer(ANSWER_MS, this.#unref, () => {
-      this.#failed(
-        fromStatus({ code: status.DEADLINE_EXCEEDED, details: "published events were not confirmed in time" }),
-      );
-    });
+    this.#timer = undefined;
+    if (this.#buffer.written === 0) return;
+    const late = { code: status.DEADLINE_EXCEEDED, details: "published events were not confirmed in time" };
+    this.#timer = startTimer(ANSWER_MS, this.#unref, () => this.#failed(fromStatus(late)));
   }
 
   #confirmed(answer: PublishEventsResponse): void {
-    const whole = this.#closing;
-    this.#ended();
+    const before = this.#told;
+    this.#told = answer;
     this.#failures = 0;
-    this.counts.published += Number(answer.accepted);
-    this.counts.eventsDuplicate += Number(answer.duplicate);
-    this.counts.eventsRejected += Number(answer.rejected);
-    for (const problem of answer.problems) this.#onProblem(`an event was refused: ${problem}`);
-    // An answer before the end was sent is about a part.
-    if (whole) this.#buffer.confirm();
-    else this.#buffer.restore();
+    this.counts.published += Number(answer.accepted - before.accepted);
+    this.counts.eventsDuplicate += Number(answer.duplicate - before.duplicate);
+    this.counts.eventsRejected += Number(answer.rejected - before.rejected);
+    for (const problem of answer.problems.slice(before.problems.length)) {
+      this.#onProblem(`an event was refused: ${problem}`);
+    }
+    this.#buffer.confirm(Number(answer.read - before.read));
+    this.#watch();
     this.#changes.notify();
     this.#schedule();
   }
@@ -247,7 +246,7 @@ export class Publisher {
     this.#abandon();
     if (error.code === status.INVALID_ARGUMENT || error.code === status.UNIMPLEMENTED) {
       // Writing it again would come to the same.
-      const lost = this.#buffer.take(STREAM.events, STREAM.bytes).length;
+      const lost = this.#buffer.take(WINDOW.events, WINDOW.bytes).length;
       this.#buffer.confirm();
       this.counts.eventsDropped += lost;
       this.#onProblem(`${lost} events were lost: ${error}`);
@@ -255,28 +254,25 @@ export class Publisher {
     }
     if (this.#link === undefined) return;
     this.#failures += 1;
-    const wait = backoffMs(this.#backoff, this.#failures);
-    this.#closing = true;
-    this.#timer = startTimer(wait, this.#unref, () => {
-      this.#closing = false;
+    this.#paused = true;
+    this.#timer = startTimer(backoffMs(this.#backoff, this.#failures), this.#unref, () => {
+      this.#timer = undefined;
+      this.#paused = false;
       this.#schedule();
     });
   }
 
-  /** What was written is written again. */
+  /** What was not confirmed is written again. */
   #abandon(): void {
     const stream = this.#stream;
-    this.#ended();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#stream = undefined;
+    this.#told = create(PublishEventsResponseSchema);
+    this.#paused = false;
+    this.#full = false;
     stream?.cancel();
     this.#buffer.restore();
-  }
-
-  #ended(): void {
-    clearTimeout(this.#timer);
-    this.#stream = undefined;
-    this.#streamBytes = 0;
-    this.#closing = false;
-    this.#full = false;
   }
 }
 

@@ -60,7 +60,7 @@ import { invokeTool, listTools, type ServedTool, type ToolCall, type ToolEvent }
 const CALL_MS = 30_000;
 /** How long `endRun` waits until the run's events are with the supervisor, in ms. */
 const EVENTS_FIRST_MS = 5_000;
-/** Runs and approvals that are remembered; the oldest gives way. */
+/** Runs that are remembered; the oldest gives way. */
 const MOST_REMEMBERED = 4096;
 
 /** A turn about to be prepared. */
@@ -149,8 +149,8 @@ export class Runtime {
   readonly #runs = new Map<string, SessionRef | undefined>();
   /** Runs that ended here: what is still told of one does not begin it again. */
   readonly #ended = new Map<string, true>();
-  /** Tool calls of approvals that were asked for. */
-  readonly #approvals = new Map<string, string>();
+  /** The end of a run could not be told: which runs go on is then to be told at the next attach. */
+  #endUntold = false;
   #state: RuntimeState = "connecting";
   #link: Link | undefined;
   #welcome: Welcome | undefined;
@@ -171,6 +171,7 @@ export class Runtime {
     this.#directives = new Directives(handle, rememberedDirectives, backoff, unref, problem);
     this.#attachment = new Attachment(this.#settings, {
       liveRuns: () => this.#liveRuns(),
+      allRunsLive: () => this.#settings.liveRuns === undefined && this.#attaches > 0 && !this.#endUntold,
       attached: (link, welcome, contributions) => this.#attached(link, welcome, contributions),
       contributions: (contributions) => this.#learn(contributions),
       directive: (directive) => this.#directive(directive),
@@ -238,16 +239,13 @@ export class Runtime {
 
   /** Some plugin, or an operator who watches, wants events of the stream. */
   wantsStream(stream: string): boolean {
-    const contributions = this.contributions;
-    return contributions === undefined || contributions.allStreams || contributions.eventStreams.has(stream);
+    return this.#publisher.wants(stream);
   }
 
   /** Calls a hook. Never rejects. With no subscriber it answers at once, and makes no call. */
   async callHook(call: HookCall): Promise<HookAnswer> {
     if (call.run !== undefined) this.#noteRun(call.run, call.session);
-    const answer = await this.#calls.call(call);
-    if (answer.approval) remember(this.#approvals, answer.approval.id, answer.approval.toolCallId);
-    return answer;
+    return this.#calls.call(call);
   }
 
   /**
@@ -278,14 +276,12 @@ export class Runtime {
     { resolvedBy = "", timeoutMs = CALL_MS }: { resolvedBy?: string; timeoutMs?: number } = {},
   ): Promise<{ verdict: "go_on" | "stop"; outcome?: ApprovalOutcome; decision?: Decision; reason?: string }> {
     const approvalId = typeof approval === "string" ? approval : approval.id;
-    const toolCallId = typeof approval === "string" ? this.#approvals.get(approval) : approval.toolCallId;
     try {
       const request = create(ResolveApprovalRequestSchema, { approvalId, outcome: outcomeNumber(outcome), resolvedBy });
       const answer = await this.#live().unary(RuntimeService.method.resolveApproval, request, { timeoutMs });
-      this.#approvals.delete(approvalId);
       const stands = readOutcome(answer.outcome);
       const allowed = stands === "allowed_once" || stands === "allowed_always";
-      const decision = readDecision(answer.decision, toolCallId ?? "");
+      const decision = readDecision(answer.decision, answer.toolCallId);
       const reason = text(answer.message) ?? (allowed ? undefined : `outrigger: the approval ended as ${stands}`);
       return { verdict: allowed ? "go_on" : "stop", outcome: stands, decision, reason };
     } catch (error) {
@@ -299,7 +295,9 @@ export class Runtime {
     const { runId, sessionKey, sessionId, agentId, terminal } = event;
     if (terminal) this.#runEnded(runId);
     else this.#noteRun(runId, sessionKey === undefined ? undefined : { key: sessionKey, id: sessionId, agentId });
-    return this.#publisher.publish(event);
+    const taken = this.#publisher.publish(event);
+    if (terminal && !taken) this.#endUntold = true;
+    return taken;
   }
 
   /** Waits until all published events are with the supervisor; false where that takes longer. */
@@ -333,12 +331,17 @@ export class Runtime {
   }
 
   /**
-   * Prepares a turn: once for each prompt build. Never rejects; where it fails the turn goes on without. The call is made
-   * whether or not a plugin wants a hook of it, as injections and system events come with it.
+   * Prepares a turn: once for each prompt build. Never rejects; where it fails the turn goes on without. With nothing to
+   * come of it, no call is made.
    */
   async prepareTurn(turn: Turn): Promise<PreparedTurn> {
     this.#noteRun(turn.run, turn.session);
     const { trigger, timeoutMs } = turn;
+    if (this.contributions?.prepareTurns === false) await this.#calls.settled();
+    if (this.#link !== undefined && this.contributions?.prepareTurns === false) {
+      this.#calls.counts.skipped += 1;
+      return this.#unprepared(false);
+    }
     const interests = [this.wants("agent_turn_prepare", { trigger })];
     if (trigger === "heartbeat") interests.push(this.wants("heartbeat_prompt_contribution", { trigger }));
     try {
@@ -377,16 +380,13 @@ export class Runtime {
       };
     } catch (error) {
       const failure = this.#failure("prepareTurn", error);
-      const epoch = this.contributions?.epoch ?? 0n;
-      return {
-        injections: [],
-        systemEvents: [],
-        supersededLeases: 0,
-        epoch,
-        called: failure.reason !== "SUPERVISOR_AWAY",
-        failure,
-      };
+      return this.#unprepared(failure.reason !== "SUPERVISOR_AWAY", failure);
     }
+  }
+
+  #unprepared(called: boolean, failure?: RuntimeError): PreparedTurn {
+    const epoch = this.contributions?.epoch ?? 0n;
+    return { injections: [], systemEvents: [], supersededLeases: 0, epoch, called, failure };
   }
 
   /** Asks whether an answer may go out. Never rejects; where it fails, or nobody wants the hook, the answer goes out. */
@@ -439,6 +439,7 @@ export class Runtime {
     { session }: { session?: SessionRef } = {},
   ): Promise<{ settled: boolean; consumed: number; returned: number }> {
     this.#runEnded(run);
+    this.#endUntold ||= this.#link === undefined;
     const link = this.#live();
     await this.#publisher.flush(EVENTS_FIRST_MS, run);
     this.#publisher.forget(run);
@@ -447,10 +448,13 @@ export class Runtime {
       session: session && toSession(session),
       end: RunEnd[end.toUpperCase() as keyof typeof RunEnd],
     });
-    const { settled, consumed, returned } = await link.unary(RuntimeService.method.endRun, request, {
-      timeoutMs: CALL_MS,
-    });
-    return { settled, consumed, returned };
+    try {
+      const told = await link.unary(RuntimeService.method.endRun, request, { timeoutMs: CALL_MS });
+      return { settled: told.settled, consumed: told.consumed, returned: told.returned };
+    } catch (error) {
+      this.#endUntold = true;
+      throw error;
+    }
   }
 
   /** Lists the tools plugins serve. Rejects with a `RuntimeError`. Changes when `contributions.catalogueEpoch` does. */
@@ -488,6 +492,7 @@ export class Runtime {
     this.#link = link;
     this.#welcome = welcome;
     this.#attaches += 1;
+    this.#endUntold = false;
     for (const run of welcome.lostRunIds) {
       this.#runEnded(run);
       this.#publisher.forget(run);

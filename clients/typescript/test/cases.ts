@@ -24,6 +24,7 @@ export interface InterestCase {
   dispatch_kinds?: Interest["dispatchKinds"] extends ReadonlySet<infer T> ? T[] : never;
   wants_messages?: boolean;
   fail_closed?: boolean;
+  guard_plugin_ids?: string[];
 }
 
 /** What a case calls a hook with. */
@@ -43,9 +44,11 @@ export function contributions(hooks: InterestCase[]): Contributions {
       dispatchKinds: new Set(told.dispatch_kinds),
       wantsMessages: told.wants_messages ?? false,
       failClosed: told.fail_closed ?? false,
+      guardPluginIds: told.guard_plugin_ids ?? [],
     },
   ]);
-  return { epoch: 1n, hooks: new Map(interests), eventStreams: new Set(), allStreams: false, catalogueEpoch: 0n };
+  const nothing = { eventStreams: new Set<string>(), allStreams: false, catalogueEpoch: 0n };
+  return { epoch: 1n, hooks: new Map(interests), ...nothing, starting: false, prepareTurns: false };
 }
 
 export const subject = ({ tool_name, trigger, dispatch_kind }: SubjectCase): Subject => {

@@ -333,7 +333,42 @@ test("events of a stream that broke are written again, in order, with their posi
   const wanted = [];
   for (let n = 1; n <= 600; n += 1) wanted.push(`r${n % 2}/${Math.ceil(n / 2)}`);
   assert.deepEqual(order, [...wanted, "r0/301"]);
-  assert.ok(fake.seen.publishes >= 3);
+  assert.equal(fake.seen.publishes, 3);
+});
+
+test("events are confirmed on one long stream, and only what was not confirmed is written again", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t);
+  const publish = (n: number) => runtime.publish({ runId: "r", stream: "tool", data: n });
+  publish(1);
+  assert.ok(await runtime.flush(20_000));
+  // It stays open while nothing is published.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  fake.confirmsAtMost = 3n;
+  for (let n = 2; n <= 5; n += 1) publish(n);
+  await until("all were read", () => fake.seen.events.length === 5);
+  await until("some are confirmed", () => runtime.stats.published === 3);
+  assert.equal(await runtime.flush(10), false);
+  assert.equal(fake.seen.publishes, 1);
+  fake.stop();
+  await until("it is away", () => runtime.state === "away");
+  fake.confirmsAtMost = 1n << 60n;
+  await fake.start();
+  assert.ok(await runtime.flush(20_000));
+  assert.deepEqual(
+    fake.seen.events.map(({ seq }) => Number(seq)),
+    [1, 2, 3, 4, 5, 4, 5],
+  );
+  assert.deepEqual([fake.seen.publishes, runtime.stats.published], [2, 5]);
+});
+
+test("no more than a window of events is written ahead of what is confirmed", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t, {}, (fake) => {
+    fake.confirmsAtMost = 0n;
+  });
+  for (let n = 1; n <= 2000; n += 1) runtime.publish({ runId: "r", stream: "tool", data: n });
+  await until("a window was read", () => fake.seen.events.length >= 1024);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(fake.seen.events.length, 1024);
 });
 
 test("the buffer of events is bounded while the supervisor is away; what it holds comes in order", LIMIT, async (t) => {
@@ -379,8 +414,83 @@ test("attached again with the same incarnation and the runs that go on", LIMIT, 
   await fake.start();
   await until("it attached again", () => fake.seen.attaches.length === 3);
   assert.deepEqual(runs(2), [], "what is lost stays lost");
+  assert.deepEqual(
+    fake.seen.attaches.map(({ allRunsLive, onlyIfFree }) => [allRunsLive, onlyIfFree]),
+    [
+      [false, false],
+      [true, false],
+      [true, false],
+    ],
+  );
   assert.ok(await runtime.attached());
   assert.equal((await exec(runtime)).verdict, "go_on");
+});
+
+test("runs go on by the list where the runtime gives one, or where an end could not be told", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t, { onlyIfFree: true });
+  const own = fake.runtime({ liveRuns: () => [{ runId: "mine" }] });
+  fake.stop();
+  await until("it is away", () => runtime.state === "away");
+  await assert.rejects(runtime.endRun("r", "completed"), { reason: "SUPERVISOR_AWAY" });
+  await fake.start();
+  assert.ok(await runtime.attached());
+  own.start();
+  assert.ok(await own.attached());
+  fake.stop();
+  await until("both are away", () => runtime.state === "away" && own.state === "away");
+  await fake.start();
+  assert.ok((await runtime.attached()) && (await own.attached()));
+  const told = (free: boolean) =>
+    fake.seen.attaches.filter(({ onlyIfFree }) => onlyIfFree === free).map(({ allRunsLive }) => allRunsLive);
+  assert.deepEqual(told(true), [false, false, true]);
+  assert.deepEqual(told(false), [false, false]);
+});
+
+test("why a call on the stream was refused is told in full", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t, {}, (fake) => {
+    fake.onCall = "refuse";
+  });
+  await fast(runtime);
+  const { verdict, failure } = await exec(runtime);
+  assert.deepEqual([verdict, failure?.kind, failure?.error?.reason], ["stop", "refused", "RUN_ENDED"]);
+  assert.deepEqual(failure?.error?.metadata, { run_id: "r" });
+  assert.equal(fake.seen.calls.length, 1);
+});
+
+test("a turn that nobody has anything for is not prepared", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t);
+  const turn = { session: { key: "agent:main:main" }, run: "r", event: {} };
+  const skipped = await runtime.prepareTurn(turn);
+  assert.deepEqual([skipped.called, skipped.failure, skipped.epoch], [false, undefined, 1n]);
+  assert.equal(runtime.stats.skipped, 1);
+  fake.contributions = { ...fake.contributions, prepareTurns: true };
+  fake.contribute();
+  await until("it was told", () => runtime.contributions?.prepareTurns === true);
+  const asked = await runtime.prepareTurn(turn);
+  assert.deepEqual([asked.called, asked.failure?.code], [true, status.UNIMPLEMENTED], "this server has no such call");
+});
+
+test("events that were wanted wait while plugins start again", LIMIT, async (t) => {
+  const { fake, runtime } = await world(t, {}, (fake) => {
+    fake.contributions = { eventStreams: ["tool"] };
+  });
+  fake.stop();
+  await until("it is away", () => runtime.state === "away");
+  fake.contributions = { starting: true };
+  await fake.start();
+  assert.ok(await runtime.attached());
+  assert.equal(runtime.wantsStream("tool"), true);
+  assert.ok(runtime.publish({ runId: "r", stream: "tool", data: 1 }));
+  assert.ok(runtime.publish({ runId: "s", stream: "lifecycle", data: {}, terminal: true }));
+  await until("the other run's end is there", () => fake.seen.events.length === 1);
+  assert.equal(fake.seen.events[0]?.runId, "s");
+  fake.contributions = { eventStreams: ["tool"] };
+  fake.contribute();
+  assert.ok(await runtime.flush(20_000));
+  assert.deepEqual(
+    fake.seen.events.map(({ runId }) => runId),
+    ["s", "r"],
+  );
 });
 
 test("a newer stream of the same key ends this one for good, until it is started again", LIMIT, async (t) => {

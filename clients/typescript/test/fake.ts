@@ -26,6 +26,7 @@ import {
   type PublishEventsRequest,
   RuntimeService,
 } from "../src/gen/outrigger/runtime/v1/runtime_pb.js";
+import { ErrorReason } from "../src/gen/outrigger/types/v1/error_pb.js";
 import type { AgentEvent } from "../src/gen/outrigger/types/v1/event_pb.js";
 import { Hook } from "../src/gen/outrigger/types/v1/hook_pb.js";
 import { Runtime, type RuntimeOptions } from "../src/index.js";
@@ -34,10 +35,11 @@ type Directive = MessageInitShape<typeof DirectiveSchema>;
 type Duplex = grpc.ServerDuplexStream<HookStreamRequest, HookStreamResponse>;
 
 /** What the server does with a call of a hook on the stream. */
-export type OnCall = "go_on" | "hold" | "deaf";
+export type OnCall = "go_on" | "hold" | "deaf" | "refuse";
 
 const KEY = `default:${"0123456789abcdef".repeat(4)}`;
 const GO_ON = { verdict: HookVerdict.GO_ON };
+const REFUSED = { code: 9, reason: ErrorReason.RUN_ENDED, message: "it has ended", metadata: { run_id: "r" } };
 
 /** The server, and what it saw. */
 export class Fake {
@@ -68,8 +70,10 @@ export class Fake {
   };
   limits: { maxCallsInFlight?: number; maxPayloadBytes?: bigint; maxStreamMessageBytes?: bigint } = {};
   lostRunIds: string[] = [];
-  /** Breaks the next streams of events after so many messages. */
+  /** Breaks the next streams of events at their first message. */
   breakPublishes = 0;
+  /** Confirms no more than so many events of a stream. */
+  confirmsAtMost = 1n << 60n;
   acknowledgeStatus: grpc.status | undefined;
   #server: grpc.Server | undefined;
   #attached: grpc.ServerWritableStream<AttachRequest, AttachResponse> | undefined;
@@ -110,10 +114,7 @@ export class Fake {
           this.seen.unary.push(call.request.invocation?.toolCallId ?? "");
           answer(null, create(method.invokeHook.output, { outcome: GO_ON, contributionEpoch: this.epoch }));
         },
-        PublishEvents: (
-          call: grpc.ServerReadableStream<PublishEventsRequest, unknown>,
-          answer: grpc.sendUnaryData<unknown>,
-        ) => this.#publish(call, answer),
+        PublishEvents: (call: grpc.ServerDuplexStream<PublishEventsRequest, unknown>) => this.#publish(call),
         AcknowledgeDirectives: (
           { request }: grpc.ServerUnaryCall<AcknowledgeDirectivesRequest, unknown>,
           answer: grpc.sendUnaryData<unknown>,
@@ -203,6 +204,7 @@ export class Fake {
         this.seen.calls.push([callId, invocation?.toolCallId ?? ""]);
         if (invocation) this.seen.invocations.push(invocation);
         if (this.onCall === "go_on") answer({ callId, answer: { case: "outcome", value: GO_ON } });
+        if (this.onCall === "refuse") answer({ callId, answer: { case: "error", value: REFUSED } });
       }
       for (const callId of message.cancelledCallIds) {
         this.seen.cancelled.push(callId);
@@ -216,19 +218,23 @@ export class Fake {
     call.on("end", () => call.end());
   }
 
-  #publish(call: grpc.ServerReadableStream<PublishEventsRequest, unknown>, answer: grpc.sendUnaryData<unknown>): void {
+  #publish(call: grpc.ServerDuplexStream<PublishEventsRequest, unknown>): void {
     this.seen.publishes += 1;
-    let accepted = 0n;
+    let read = 0n;
+    const confirm = () => {
+      const told = read < this.confirmsAtMost ? read : this.confirmsAtMost;
+      call.write(create(RuntimeService.method.publishEvents.output, { accepted: told, read: told }));
+    };
     call.on("error", () => {});
     call.on("data", ({ events }: PublishEventsRequest) => {
       this.seen.events.push(...events);
-      accepted += BigInt(events.length);
+      read += BigInt(events.length);
       if (this.breakPublishes > 0) {
         this.breakPublishes -= 1;
-        answer({ code: grpc.status.UNAVAILABLE, details: "broken" });
-      }
+        call.emit("error", { code: grpc.status.UNAVAILABLE, details: "broken" });
+      } else confirm();
     });
-    call.on("end", () => answer(null, create(RuntimeService.method.publishEvents.output, { accepted })));
+    call.on("end", () => call.end());
   }
 }
 

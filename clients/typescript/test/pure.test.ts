@@ -87,6 +87,7 @@ test("JSON travels as it is, and absence as no bytes", () => {
 test("the buffer of events does as the shared cases say", () => {
   type Step = {
     want?: string[] | "all";
+    starting?: boolean;
     offer?: { run: string; stream: string; terminal?: boolean; bytes?: number; seq?: number };
     becomes?: string;
     gives_up?: number;
@@ -94,7 +95,7 @@ test("the buffer of events does as the shared cases say", () => {
     gives?: [string, number, string][];
     take_all?: boolean;
     offer_runs?: number;
-    confirm?: boolean;
+    confirm?: true | number;
     restore?: boolean;
     forget?: string;
     holds?: { run: string; is: boolean };
@@ -114,7 +115,8 @@ test("the buffer of events does as the shared cases say", () => {
     script.steps.forEach((step, index) => {
       const where = `${script.name}, step ${index + 1}`;
       if (step.want) {
-        buffer.want({ allStreams: step.want === "all", eventStreams: new Set(step.want === "all" ? [] : step.want) });
+        const eventStreams = new Set(step.want === "all" ? [] : step.want);
+        buffer.want({ allStreams: step.want === "all", eventStreams }, step.starting ?? false);
       }
       if (step.offer) {
         let given = 0;
@@ -135,7 +137,7 @@ test("the buffer of events does as the shared cases say", () => {
       }
       for (let run = 1; run <= (step.offer_runs ?? 0); run += 1) offer({ run: `run-${run}`, stream: "tool" });
       if (step.take_all) while (buffer.waiting > 0) buffer.take(1000, 1e6);
-      if (step.confirm) buffer.confirm();
+      if (step.confirm) buffer.confirm(step.confirm === true ? undefined : step.confirm);
       if (step.restore) buffer.restore();
       if (step.forget) buffer.forget(step.forget);
       if (step.holds) assert.equal(buffer.holds(step.holds.run), step.holds.is, where);

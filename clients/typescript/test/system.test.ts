@@ -130,6 +130,16 @@ describe("a supervisor with well-behaved plugins", LIMIT, () => {
     assert.equal((await runtime.resolveApproval("never-asked", "allowed_once")).verdict, "stop");
   });
 
+  test("who wants a free place waits for it", async () => {
+    const other = world.runtime({ onlyIfFree: true });
+    other.start();
+    await until("it was refused", () => other.lastError?.reason === "RUNTIME_ATTACHED");
+    assert.deepEqual(other.lastError?.metadata, { runtime_id: "default", software: "client tests" });
+    assert.deepEqual([runtime.state, other.state], ["attached", "connecting"]);
+    await other.close();
+    assert.equal(runtime.stats.attaches, 1);
+  });
+
   test("nobody asked, no call: the supervisor counts none", async () => {
     await call(runtime, "exec", { command: "ls" }, { waitForObservers: true });
     const counts = await world.handlerCalls();
@@ -172,6 +182,7 @@ describe("a supervisor with well-behaved plugins", LIMIT, () => {
   test("a turn: prepared, finalized once more, ended", async () => {
     const turn = { session: SESSION, run: run() };
     const event = { prompt: "please deploy it" };
+    assert.equal(runtime.contributions?.prepareTurns, true);
     const prepared = await runtime.prepareTurn({ ...turn, trigger: "user", event, messages: [] });
     assert.equal(prepared.failure, undefined);
     assert.equal(prepared.prependContext, "Ask first.");
@@ -389,7 +400,7 @@ describe("a supervisor that comes and goes", LIMIT, () => {
     runtime.start();
     const unheard = await call(runtime, "guarded");
     assert.deepEqual([unheard.verdict, unheard.failure?.kind], ["stop", "away"]);
-    assert.match(unheard.reason ?? "", /supervisor away.*never heard/);
+    assert.match(unheard.reason ?? "", /the supervisor is away.*never heard/);
     assert.equal((await runtime.callHook({ hook: "message_sending", event: {} })).verdict, "go_on");
     await until("there is no socket", () => runtime.lastError !== undefined);
     world.start();
@@ -411,7 +422,7 @@ describe("a supervisor that comes and goes", LIMIT, () => {
     await until("the client knows", () => runtime.state === "away");
     const away = await call(runtime, "guarded");
     assert.deepEqual([away.verdict, away.called], ["stop", false]);
-    assert.match(away.reason ?? "", /supervisor away: a plugin guards before_tool_call of `guarded`/);
+    assert.match(away.reason ?? "", /the supervisor is away; before_tool_call of `guarded` is guarded by guarded/);
     assert.equal((await call(runtime, "unguarded")).verdict, "go_on");
     assert.equal((await runtime.callHook({ hook: "message_sending", event: {} })).verdict, "go_on");
     for (let n = 301; n <= 400; n += 1) assert.ok(runtime.publish({ runId, stream: "tool", data: { n } }));

@@ -9,8 +9,8 @@ pub struct AttachRequest {
     /// The runtime's start: another number after each, never 0; the same when it only reconnects.
     #[prost(uint64, tag = "1")]
     pub incarnation: u64,
-    /// Its runs that go on. Others the supervisor knows of this runtime are lost: their injections return, their leases end,
-    /// their context is cleared, their invocations are cancelled. At most 4,096.
+    /// Its runs that go on. Others the supervisor knows of this runtime are lost, but for `all_runs_live`: their injections
+    /// return, their leases end, their context is cleared, their invocations are cancelled. At most 4,096.
     #[prost(message, repeated, tag = "2")]
     pub live_runs: ::prost::alloc::vec::Vec<attach_request::LiveRun>,
     /// Versions it speaks. Required.
@@ -49,6 +49,16 @@ pub struct AttachRequest {
     /// Send events plugins emitted. Default false.
     #[prost(bool, tag = "13")]
     pub want_emitted_events: bool,
+    /// Do not take the place of another start of this runtime: while one with another incarnation has its stream open,
+    /// refuse with RUNTIME_ATTACHED. A stream of the same incarnation is always replaced, as it may only seem open. For
+    /// tools that borrow a runtime's key. Safe to retry. Default false.
+    #[prost(bool, tag = "14")]
+    pub only_if_free: bool,
+    /// With the incarnation that was attached last, every run known of it goes on, whatever `live_runs` says: for a runtime
+    /// that only reconnects and keeps no list. With another incarnation, or after the supervisor's start, it is ignored,
+    /// so `live_runs` is told all the same. Default false.
+    #[prost(bool, tag = "15")]
+    pub all_runs_live: bool,
 }
 /// Nested message and enum types in `AttachRequest`.
 pub mod attach_request {
@@ -195,6 +205,15 @@ pub struct Contributions {
     /// again.
     #[prost(uint64, tag = "5")]
     pub catalogue_epoch: u64,
+    /// Some plugin that is to run has not been ready since the supervisor's start, and is neither quarantined nor stopped: so
+    /// more may be wanted soon than this says. A new Contributions follows when it turns false; it never turns true again.
+    /// What was wanted before a restart of the supervisor is better kept meanwhile than dropped.
+    #[prost(bool, tag = "6")]
+    pub starting: bool,
+    /// PrepareTurn has something to give: some plugin wants agent_turn_prepare or heartbeat_prompt_contribution. False: the
+    /// call may be left out.
+    #[prost(bool, tag = "7")]
+    pub prepare_turns: bool,
 }
 /// Take a turn.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -589,7 +608,8 @@ pub struct HookInvocation {
     /// The run; the handle is empty. Absent: none.
     #[prost(message, optional, tag = "7")]
     pub run: ::core::option::Option<super::super::types::v1::RunRef>,
-    /// The tool, canonical and lower-case. Required for BEFORE_TOOL_CALL and AFTER_TOOL_CALL, which match on it.
+    /// The tool, canonical and lower-case. Required for BEFORE_TOOL_CALL and AFTER_TOOL_CALL, which match on it. Whoever keeps
+    /// matches in a cache brings the name into this form first, or equal tools are asked about apart.
     #[prost(string, tag = "8")]
     pub tool_name: ::prost::alloc::string::String,
     /// The tool call. 1 to 256 characters. Required for BEFORE_TOOL_CALL.
@@ -736,7 +756,7 @@ pub struct HookStreamResponse {
     /// Contribution epoch these were answered under.
     #[prost(uint64, tag = "2")]
     pub contribution_epoch: u64,
-    /// Answers to redemptions, in any order.
+    /// Answers to redemptions, in any order; those with the same `decision_id` in the order they were asked.
     #[prost(message, repeated, tag = "3")]
     pub redemptions: ::prost::alloc::vec::Vec<hook_stream_response::Redemption>,
 }
@@ -766,7 +786,7 @@ pub mod hook_stream_response {
         }
     }
     /// One answer to a redemption.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Redemption {
         /// The decision.
         #[prost(string, tag = "1")]
@@ -778,7 +798,7 @@ pub mod hook_stream_response {
     /// Nested message and enum types in `Redemption`.
     pub mod redemption {
         /// The answer. Unset: a no.
-        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+        #[derive(Clone, PartialEq, ::prost::Oneof)]
         pub enum Answer {
             /// It was good, and is no longer.
             #[prost(message, tag = "2")]
@@ -790,7 +810,7 @@ pub mod hook_stream_response {
     }
 }
 /// A status inside a stream.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CallError {
     /// A `google.rpc.Code` number, as InvokeHook would return it.
     #[prost(int32, tag = "1")]
@@ -804,6 +824,12 @@ pub struct CallError {
     /// When to try again. Absent: it would not help.
     #[prost(message, optional, tag = "4")]
     pub retry_after: ::core::option::Option<::prost_types::Duration>,
+    /// What goes with the reason: `ErrorInfo.metadata`, as the reason's comment lists it. Values of at most 500 characters.
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// Uses up a decision.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -898,13 +924,13 @@ pub struct PublishEventsRequest {
     #[prost(message, repeated, tag = "1")]
     pub events: ::prost::alloc::vec::Vec<super::super::types::v1::AgentEvent>,
 }
-/// What became of the events of the stream.
+/// What became of the events of the stream, from its begin on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PublishEventsResponse {
     /// Taken in.
     #[prost(uint64, tag = "1")]
     pub accepted: u64,
-    /// Known already by run and `seq`.
+    /// Known already by run and `seq`, or a further end of a run that has ended.
     #[prost(uint64, tag = "2")]
     pub duplicate: u64,
     /// Invalid, or of an ended run.
@@ -913,6 +939,9 @@ pub struct PublishEventsResponse {
     /// Some of what was wrong, at most 10 sentences of at most 200 characters.
     #[prost(string, repeated, tag = "4")]
     pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The first so many of the stream's events this is about: `accepted`, `duplicate` and `rejected` together.
+    #[prost(uint64, tag = "5")]
+    pub read: u64,
 }
 /// Prepares a turn.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1503,6 +1532,10 @@ pub struct ResolveApprovalResponse {
     /// Why it counts otherwise than answered, at most 500 characters. Empty: it does not.
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
+    /// The tool call the decision is for: redeeming wants both, and whoever resolves need not have made the hook call.
+    /// Empty: no tool waits for it.
+    #[prost(string, tag = "4")]
+    pub tool_call_id: ::prost::alloc::string::String,
 }
 /// Reads a file.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2133,8 +2166,8 @@ pub mod runtime_service_client {
         }
         /// Attaches the runtime and opens its stream of directives. One for each runtime id; a newer one ends the older (STREAM_REPLACED).
         ///
-        /// Errors: FAILED_PRECONDITION (PROTOCOL_UNSUPPORTED, at once, with both ranges); INVALID_ARGUMENT (FIELD_INVALID); ABORTED
-        /// (STREAM_REPLACED: do not reconnect). Ends with UNAVAILABLE when the supervisor stops: reconnect with backoff. Safe to
+        /// Errors: FAILED_PRECONDITION (PROTOCOL_UNSUPPORTED, at once, with both ranges; RUNTIME_ATTACHED, with `only_if_free`);
+        /// INVALID_ARGUMENT (FIELD_INVALID); ABORTED (STREAM_REPLACED: do not reconnect). Ends with UNAVAILABLE when the supervisor stops: reconnect with backoff. Safe to
         /// open again; nothing unacknowledged is lost.
         pub async fn attach(
             &mut self,
@@ -2330,18 +2363,21 @@ pub mod runtime_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Publishes agent events. One long-lived stream, or several; order is kept within a run on one stream. Nothing a
-        /// subscriber does slows it down. An invalid event is counted and skipped. The response comes when the sending side is closed.
+        /// Publishes agent events, and confirms them while the stream is open. One long-lived stream, or several; order is kept
+        /// within a run on one stream. Nothing a subscriber does slows it down, nor does a runtime that reads no answers. An
+        /// invalid event is counted and skipped. An answer comes when all that was received has been taken in, at the latest
+        /// after 1,024 events; of those that wait to be read only the newest is kept. The last comes when the sending side is
+        /// closed.
         ///
-        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, more than 1,024 events in a message). Events written before the stream broke may be
-        /// lost; publish them again only with their `seq`, a known (run, seq) is ignored, so that is safe.
+        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, more than 1,024 events in a message). Events that no answer had told of when
+        /// the stream broke may be lost; publish them again only with their `seq`, a known (run, seq) is ignored, so that is safe.
         pub async fn publish_events(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
                 Message = super::PublishEventsRequest,
             >,
         ) -> std::result::Result<
-            tonic::Response<super::PublishEventsResponse>,
+            tonic::Response<tonic::codec::Streaming<super::PublishEventsResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -2364,12 +2400,13 @@ pub mod runtime_service_client {
                         "PublishEvents",
                     ),
                 );
-            self.inner.client_streaming(req, path, codec).await
+            self.inner.streaming(req, path, codec).await
         }
         /// Prepares a turn: leases the session's injections and system events to the run, calls agent_turn_prepare and, if
         /// asked, the heartbeat hook, and folds the injections and what the hooks add into two texts. Once for each prompt
         /// build, on every path that builds one; the same run gets the same injections again. A path without an end of its run
         /// acknowledges at once. A turn a person started supersedes the session's continuation leases in the same transaction.
+        /// Not needed while Contributions say `prepare_turns` is false.
         ///
         /// Errors: FAILED_PRECONDITION (RUN_ENDED). Safe to retry: leased items come again; the hooks run again.
         pub async fn prepare_turn(
@@ -2466,7 +2503,9 @@ pub mod runtime_service_client {
         }
         /// Ends a run, as its terminal event does; what comes first counts. Settles its events (at most 5 s), clears run
         /// context and budgets, cancels its invocations and the approvals of its tool calls (those of RequestApproval are
-        /// kept), and acknowledges (COMPLETED) or returns what it still leases.
+        /// kept), and acknowledges (COMPLETED) or returns what it still leases. Not ordered after PublishEvents: an event of the
+        /// run that is still on its way is then rejected. A runtime that publishes ends a run by its terminal event, or waits
+        /// until its events are confirmed.
         ///
         /// Errors: none further. Idempotent, safe to retry: an ended or unknown run is ended.
         pub async fn end_run(
@@ -3140,8 +3179,8 @@ pub mod runtime_service_server {
     pub trait RuntimeService: std::marker::Send + std::marker::Sync + 'static {
         /// Attaches the runtime and opens its stream of directives. One for each runtime id; a newer one ends the older (STREAM_REPLACED).
         ///
-        /// Errors: FAILED_PRECONDITION (PROTOCOL_UNSUPPORTED, at once, with both ranges); INVALID_ARGUMENT (FIELD_INVALID); ABORTED
-        /// (STREAM_REPLACED: do not reconnect). Ends with UNAVAILABLE when the supervisor stops: reconnect with backoff. Safe to
+        /// Errors: FAILED_PRECONDITION (PROTOCOL_UNSUPPORTED, at once, with both ranges; RUNTIME_ATTACHED, with `only_if_free`);
+        /// INVALID_ARGUMENT (FIELD_INVALID); ABORTED (STREAM_REPLACED: do not reconnect). Ends with UNAVAILABLE when the supervisor stops: reconnect with backoff. Safe to
         /// open again; nothing unacknowledged is lost.
         async fn attach(
             &self,
@@ -3229,16 +3268,19 @@ pub mod runtime_service_server {
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
         }
-        /// Publishes agent events. One long-lived stream, or several; order is kept within a run on one stream. Nothing a
-        /// subscriber does slows it down. An invalid event is counted and skipped. The response comes when the sending side is closed.
+        /// Publishes agent events, and confirms them while the stream is open. One long-lived stream, or several; order is kept
+        /// within a run on one stream. Nothing a subscriber does slows it down, nor does a runtime that reads no answers. An
+        /// invalid event is counted and skipped. An answer comes when all that was received has been taken in, at the latest
+        /// after 1,024 events; of those that wait to be read only the newest is kept. The last comes when the sending side is
+        /// closed.
         ///
-        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, more than 1,024 events in a message). Events written before the stream broke may be
-        /// lost; publish them again only with their `seq`, a known (run, seq) is ignored, so that is safe.
+        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, more than 1,024 events in a message). Events that no answer had told of when
+        /// the stream broke may be lost; publish them again only with their `seq`, a known (run, seq) is ignored, so that is safe.
         async fn publish_events(
             &self,
             request: tonic::Request<tonic::Streaming<super::PublishEventsRequest>>,
         ) -> std::result::Result<
-            tonic::Response<super::PublishEventsResponse>,
+            tonic::Response<BoxStream<super::PublishEventsResponse>>,
             tonic::Status,
         > {
             Err(tonic::Status::unimplemented("Not yet implemented"))
@@ -3247,6 +3289,7 @@ pub mod runtime_service_server {
         /// asked, the heartbeat hook, and folds the injections and what the hooks add into two texts. Once for each prompt
         /// build, on every path that builds one; the same run gets the same injections again. A path without an end of its run
         /// acknowledges at once. A turn a person started supersedes the session's continuation leases in the same transaction.
+        /// Not needed while Contributions say `prepare_turns` is false.
         ///
         /// Errors: FAILED_PRECONDITION (RUN_ENDED). Safe to retry: leased items come again; the hooks run again.
         async fn prepare_turn(
@@ -3286,7 +3329,9 @@ pub mod runtime_service_server {
         }
         /// Ends a run, as its terminal event does; what comes first counts. Settles its events (at most 5 s), clears run
         /// context and budgets, cancels its invocations and the approvals of its tool calls (those of RequestApproval are
-        /// kept), and acknowledges (COMPLETED) or returns what it still leases.
+        /// kept), and acknowledges (COMPLETED) or returns what it still leases. Not ordered after PublishEvents: an event of the
+        /// run that is still on its way is then rejected. A runtime that publishes ends a run by its terminal event, or waits
+        /// until its events are confirmed.
         ///
         /// Errors: none further. Idempotent, safe to retry: an ended or unknown run is ended.
         async fn end_run(
@@ -3950,11 +3995,12 @@ pub mod runtime_service_server {
                     struct PublishEventsSvc<T: RuntimeService>(pub Arc<T>);
                     impl<
                         T: RuntimeService,
-                    > tonic::server::ClientStreamingService<super::PublishEventsRequest>
+                    > tonic::server::StreamingService<super::PublishEventsRequest>
                     for PublishEventsSvc<T> {
                         type Response = super::PublishEventsResponse;
+                        type ResponseStream = BoxStream<super::PublishEventsResponse>;
                         type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
+                            tonic::Response<Self::ResponseStream>,
                             tonic::Status,
                         >;
                         fn call(
@@ -3987,7 +4033,7 @@ pub mod runtime_service_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.client_streaming(method, req).await;
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1428,7 +1428,8 @@ pub struct HookInterest {
     /// The hook.
     #[prost(enumeration = "Hook", tag = "1")]
     pub hook: i32,
-    /// Tools for which some handler wants it. Empty: all tools, or not a tool hook.
+    /// Tools for which some handler wants it, canonical and lower-case: bring a call's tool into that form before comparing.
+    /// Empty: all tools, or not a tool hook.
     #[prost(string, repeated, tag = "2")]
     pub tool_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Triggers for which some handler wants it. Empty: all.
@@ -1443,9 +1444,13 @@ pub struct HookInterest {
     /// A guard, or a declaration of one that counts: the call must be made and must succeed, or the runtime blocks.
     #[prost(bool, tag = "6")]
     pub fail_closed: bool,
-    /// Longest time the call takes, all handlers together.
+    /// Longest time the call takes, all handlers together. Absent: no bound is known.
     #[prost(message, optional, tag = "7")]
     pub max_duration: ::core::option::Option<::prost_types::Duration>,
+    /// Plugins that guard it, for some tool at least, in the order of asking, those that cannot be asked now last; for the
+    /// reason of a denial while the supervisor is away. At most 64, further ones are left out. Empty: nobody guards it.
+    #[prost(string, repeated, tag = "8")]
+    pub guard_plugin_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// How harmful a tool can be, as its owner sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2250,6 +2255,9 @@ pub enum ErrorReason {
     GuardsHold = 36,
     /// ALREADY_EXISTS: a plugin of this id is configured. Metadata: `plugin_id`.
     PluginExists = 37,
+    /// FAILED_PRECONDITION: another start of this runtime is attached, and the request wants its place only if it is free.
+    /// Nothing was changed. Metadata: `runtime_id`, `software` (the other's; may be empty).
+    RuntimeAttached = 38,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2296,6 +2304,7 @@ impl ErrorReason {
             Self::IdempotencyFull => "ERROR_REASON_IDEMPOTENCY_FULL",
             Self::GuardsHold => "ERROR_REASON_GUARDS_HOLD",
             Self::PluginExists => "ERROR_REASON_PLUGIN_EXISTS",
+            Self::RuntimeAttached => "ERROR_REASON_RUNTIME_ATTACHED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2339,6 +2348,7 @@ impl ErrorReason {
             "ERROR_REASON_IDEMPOTENCY_FULL" => Some(Self::IdempotencyFull),
             "ERROR_REASON_GUARDS_HOLD" => Some(Self::GuardsHold),
             "ERROR_REASON_PLUGIN_EXISTS" => Some(Self::PluginExists),
+            "ERROR_REASON_RUNTIME_ATTACHED" => Some(Self::RuntimeAttached),
             _ => None,
         }
     }

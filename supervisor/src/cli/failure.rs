@@ -160,6 +160,10 @@ fn judge(status: &Status, reason: Option<&str>, plugin: Option<&str>) -> (Exit, 
         Some("PLUGIN_ABSENT" | "PLUGIN_ENDED" | "PLUGIN_FAILED" | "PLUGIN_TIMED_OUT") => {
             (Exit::Plugin, Some(format!("`outrigger why {named}` tells what happened")))
         }
+        Some("RUNTIME_ATTACHED") => {
+            let other = "use another key: `outrigger key add ID` makes one, `--runtime ID` takes it";
+            (Exit::Failed, Some(format!("{other}; or stop the runtime that is attached")))
+        }
         Some("GUARDS_HOLD") => (Exit::GuardsHold, Some("repeat with --yes to let them go".to_owned())),
         Some("CONFIG_INVALID") => {
             (Exit::Failed, Some("`outrigger check` lists every problem with its line".to_owned()))

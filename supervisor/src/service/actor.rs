@@ -139,6 +139,9 @@ pub(crate) struct Birth {
 pub(crate) fn start(shared: &Arc<Shared>, birth: Birth) -> Plugin {
     let id = birth.entry.id().clone();
     shared.bus.add(&id);
+    if birth.quarantine.is_none() {
+        shared.registry.expect(id.clone());
+    }
     let view = View::new(id.clone(), Arc::clone(&shared.settings));
     let (requests, inbox) = mpsc::channel(32);
     let (news, arrivals) = mpsc::channel(64);
@@ -814,6 +817,10 @@ impl Actor {
             status.recent_failures = failures;
             status.restarts = self.restarts;
         });
+        // One that is ready has told the registry with what it serves.
+        if matches!(state, PluginState::Stopped | PluginState::Quarantined) {
+            self.shared.registry.settled(&self.id);
+        }
         if before != state {
             let name = super::view::state_name(state);
             tracing::info!(plugin = %self.id, %generation, "is {name}");

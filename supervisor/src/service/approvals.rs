@@ -217,7 +217,9 @@ impl Approvals {
         let allows = matches!(outcome, ApprovalOutcome::AllowedOnce | ApprovalOutcome::AllowedAlways);
         let give = || self.decisions.give(&pending.runtime_id, pending.subject.clone(), Instant::now());
         let decision = allows.then(give);
-        let response = wire::ResolveApprovalResponse { outcome: outcome as i32, decision, message: why.to_owned() };
+        let tool_call_id = pending.subject.tool_call_id.clone();
+        let response =
+            wire::ResolveApprovalResponse { outcome: outcome as i32, decision, message: why.to_owned(), tool_call_id };
         if state.order.len() >= MAX_ENDED
             && let Some(oldest) = state.order.pop_front()
         {

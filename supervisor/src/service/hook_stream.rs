@@ -284,6 +284,7 @@ fn told(outcome: Outcome) -> wire::HookOutcome {
 fn call_error(status: &Status) -> wire::CallError {
     use tonic_types::StatusExt as _;
     let details = status.get_error_details();
+    let metadata = details.error_info().map(|info| info.metadata.clone()).unwrap_or_default();
     let reason = details
         .error_info()
         .and_then(|info| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)))
@@ -294,5 +295,6 @@ fn call_error(status: &Status) -> wire::CallError {
         reason: reason as i32,
         message: crate::domain::text::clean(status.message(), 500),
         retry_after: retry.map(super::wire::duration),
+        metadata: metadata.into_iter().collect(),
     }
 }

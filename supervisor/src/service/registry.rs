@@ -16,6 +16,9 @@ use crate::domain::hook::Hook;
 use crate::domain::ids::{Generation, PluginId};
 use crate::domain::spec::HookSetting;
 
+/// Plugins that are named as guards of a hook (the wire contract's bound).
+const MAX_GUARD_IDS: usize = 64;
+
 /// What one plugin contributes.
 #[derive(Clone)]
 pub(crate) struct Part {
@@ -126,6 +129,8 @@ pub(crate) struct Snapshot {
     pub(crate) catalogue: u64,
     /// What the runtime is told.
     pub(crate) interests: Vec<types::HookInterest>,
+    /// Some plugin may still begin to serve for the first time.
+    pub(crate) starting: bool,
 }
 
 impl Snapshot {
@@ -166,6 +171,8 @@ struct Parts {
     tools: BTreeMap<PluginId, Offered>,
     /// Names that runtimes have for tools of their own.
     reserved: Arc<BTreeSet<String>>,
+    /// Plugins that are to run and have not served since the supervisor's start, nor were given up or stopped.
+    starting: BTreeSet<PluginId>,
 }
 
 /// The tools of one registration.
@@ -208,6 +215,7 @@ impl Registry {
             withdrawn: BTreeMap::new(),
             catalogue: 1,
             interests: Vec::new(),
+            starting: false,
         };
         Arc::new(Self {
             parts: Mutex::default(),
@@ -232,6 +240,21 @@ impl Registry {
         self.revision.subscribe()
     }
 
+    /// A plugin is about to be started: until it serves, or has settled otherwise, more is to come.
+    pub(crate) fn expect(&self, plugin: PluginId) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.starting.insert(plugin);
+        self.rebuild(&parts, &Changed::default());
+    }
+
+    /// A plugin will not serve for now: nobody waits for it any more. One that begins to serve has settled by that.
+    pub(crate) fn settled(&self, plugin: &PluginId) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if parts.starting.remove(plugin) {
+            self.rebuild(&parts, &Changed::default());
+        }
+    }
+
     /// Sets what a plugin contributes. The change is complete when this returns: calls that begin later see it.
     pub(crate) fn set(&self, part: Part) {
         part.view.serve(part.session.clone());
@@ -246,6 +269,9 @@ impl Registry {
             };
             offered.withdraw(&parts.reserved);
             parts.tools.insert(part.view.id.clone(), offered);
+        }
+        if part.session.is_some() {
+            parts.starting.remove(&part.view.id);
         }
         parts.parts.insert(part.view.id.clone(), Arc::new(part));
         self.rebuild(&parts, &Changed::default());
@@ -295,13 +321,15 @@ impl Registry {
             && tools.len() == before.tools.len()
             && tools.iter().zip(&before.tools).all(|(now, before)| now.is_as(before));
         let catalogue = before.catalogue + u64::from(!same_tools);
-        let changed = before.interests != interests || !same_tools || besides.streams;
+        let starting = !parts.starting.is_empty();
+        let changed = before.interests != interests || !same_tools || besides.streams || before.starting != starting;
         let epoch = before.epoch + u64::from(changed);
         let serving =
             ordered.iter().filter(|part| part.session.is_some()).map(|part| part.view.id.to_string()).collect();
         let withdrawn = parts.tools.iter().filter(|(_, offered)| !offered.withdrawn.is_empty());
         let withdrawn = withdrawn.map(|(plugin, offered)| (plugin.clone(), Arc::clone(&offered.withdrawn))).collect();
-        let snapshot = Snapshot { epoch, parts: ordered, tables, serving, tools, withdrawn, catalogue, interests };
+        let snapshot =
+            Snapshot { epoch, parts: ordered, tables, serving, tools, withdrawn, catalogue, interests, starting };
         self.snapshot.store(Arc::new(snapshot));
         self.revision.send_modify(|revision| *revision += 1);
         if changed {
@@ -394,7 +422,24 @@ fn interests(parts: &[Arc<Part>], tables: &BTreeMap<Hook, Table>) -> Vec<types::
             fail_closed: hook.is_guard() && guards().next().is_some(),
             // Twice, as guards may be asked again about what later handlers changed.
             max_duration: Some(super::wire::duration(duration * 2)),
+            guard_plugin_ids: if hook.is_guard() { guarding(*hook, table) } else { Vec::new() },
         });
     }
     interests
+}
+
+/// Plugins that guard a hook, those that are asked first.
+fn guarding(hook: Hook, table: &Table) -> Vec<String> {
+    let asked = table.asked.iter().map(|asked| &asked.part);
+    let parts = asked.chain(table.unserved.iter().map(|unserved| &unserved.part));
+    let mut ids: Vec<String> = Vec::new();
+    for part in parts.filter(|part| part.guards.iter().any(|guard| guard.hook == hook)) {
+        if ids.len() == MAX_GUARD_IDS {
+            break;
+        }
+        if !ids.iter().any(|id| id == part.view.id.as_str()) {
+            ids.push(part.view.id.to_string());
+        }
+    }
+    ids
 }

@@ -293,10 +293,12 @@ impl Runs {
     }
 
     /// Takes the runs that an attaching runtime names as live. With another incarnation all that were known are lost, else
-    /// those it does not name. Ids of those named that had ended, or are lost now.
-    pub(crate) fn attach(self: &Arc<Self>, runtime: &str, same: bool, live: &BTreeSet<&str>) -> Vec<String> {
+    /// those it does not name, or none where all go on. Ids of those named that had ended, or are lost now.
+    pub(crate) fn attach(self: &Arc<Self>, runtime: &str, same: bool, all: bool, live: &BTreeSet<&str>) -> Vec<String> {
         let none = BTreeSet::new();
-        self.lose(runtime, if same { live } else { &none });
+        if !(same && all) {
+            self.lose(runtime, if same { live } else { &none });
+        }
         let lost = live.iter().filter(|run| matches!(self.begin(runtime, run), Err(NoRun::Ended)));
         lost.map(|run| (*run).to_owned()).collect()
     }

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::conversation::PROTOCOL;
 use super::dispatch::Dispatcher;
-use super::events::{self, Bus, Intake};
+use super::events::{self, Bus, Intake, Publishing};
 use super::hook_stream;
 use super::invocation::check_run;
 use super::registry::Registry;
@@ -96,6 +96,8 @@ impl RuntimeApi {
             event_streams: if wanted.all { Vec::new() } else { wanted.streams.into_iter().collect() },
             all_streams: wanted.all,
             catalogue_epoch: snapshot.catalogue,
+            starting: snapshot.starting,
+            prepare_turns: Turns::prepares(&snapshot),
         }))
     }
 
@@ -266,10 +268,11 @@ impl RuntimeService for RuntimeApi {
             }
         }
         let own_tools = request.reserved_tool_names.iter().cloned().collect();
-        let attached = runtime.attach(request.incarnation, text::clean(&request.software, 128), served, own_tools);
+        let software = text::clean(&request.software, 128);
+        let attached = runtime.attach(request.incarnation, request.only_if_free, software, served, own_tools)?;
         self.registry.reserve(|| self.runtimes.own_tools());
         let live: BTreeSet<&str> = request.live_runs.iter().filter_map(|live| Some(&*live.run.as_ref()?.id)).collect();
-        let lost = self.runs.attach(&runtime.id, attached.again, &live);
+        let lost = self.runs.attach(&runtime.id, attached.again, request.all_runs_live, &live);
         for (run, session) in sessions {
             if let Some(run) = self.runs.find(&runtime.id, run) {
                 run.set_session(Arc::new(session));
@@ -365,28 +368,15 @@ impl RuntimeService for RuntimeApi {
     async fn publish_events(
         &self,
         request: Request<Streaming<wire::PublishEventsRequest>>,
-    ) -> Result<Response<wire::PublishEventsResponse>, Status> {
+    ) -> Result<Response<BoxStream<wire::PublishEventsResponse>>, Status> {
         let runtime = self.runtime(&request)?;
         runtime.check_attached(self.runtime_gone)?;
-        let mut messages = request.into_inner();
-        let mut intake = Intake::new(Arc::clone(&runtime), Arc::clone(&self.runs), Arc::clone(&self.bus));
-        loop {
-            let message = tokio::select! {
-                biased;
-                () = runtime.removed.cancelled() => return Err(key_removed().into()),
-                () = self.stopping.cancelled() => return Err(Status::unavailable("the supervisor is stopping")),
-                message = messages.message() => message?,
-            };
-            let Some(message) = message else { break };
-            if message.events.len() > events::MAX_EVENTS {
-                let right = format!("wants at most {} in a message", events::MAX_EVENTS);
-                return Err(Failure::field("events", right).into());
-            }
-            // A stream outlives the attachment it was opened under.
-            runtime.check_attached(self.runtime_gone)?;
-            intake.take(message.events).await;
-        }
-        Ok(Response::new(intake.finish()))
+        let intake = Intake::new(Arc::clone(&runtime), Arc::clone(&self.runs), Arc::clone(&self.bus));
+        let (runtime_gone, stopping) = (self.runtime_gone, self.stopping.clone());
+        let publishing = Publishing { runtime, intake, runtime_gone, stopping };
+        let (work, answers) = publishing.begin(request.into_inner());
+        self.tasks.spawn(work);
+        Ok(Response::new(answers))
     }
 
     async fn end_run(&self, request: Request<wire::EndRunRequest>) -> Result<Response<wire::EndRunResponse>, Status> {

@@ -200,14 +200,23 @@ impl Runtime {
     }
 
     /// Opens the directive stream; an older one ends.
+    ///
+    /// # Errors
+    /// It is wanted only if no other incarnation has one open, and one has. Nothing is changed.
     pub(crate) fn attach(
         self: &Arc<Self>,
         incarnation: u64,
+        only_if_free: bool,
         software: String,
         served_hooks: Option<BTreeSet<Hook>>,
         own_tools: BTreeSet<String>,
-    ) -> Attached {
+    ) -> Result<Attached, Failure> {
         let mut state = self.lock();
+        let others =
+            |attachment: &&Attachment| attachment.gone_since.is_none() && attachment.incarnation != incarnation;
+        if only_if_free && let Some(other) = state.attachment.as_ref().filter(others) {
+            return Err(self.taken(&other.software));
+        }
         state.tools = own_tools;
         state.streams += 1;
         let stream = state.streams;
@@ -221,7 +230,14 @@ impl Runtime {
             older.replaced.cancel();
         }
         self.changed();
-        Attached { runtime: Arc::clone(self), stream, replaced, again }
+        Ok(Attached { runtime: Arc::clone(self), stream, replaced, again })
+    }
+
+    fn taken(&self, software: &str) -> Failure {
+        let who = if software.is_empty() { String::new() } else { format!(", by {software}") };
+        Failure::new(ErrorReason::RuntimeAttached, format!("runtime `{}` is attached already{who}", self.id))
+            .meta("runtime_id", &*self.id)
+            .meta("software", software)
     }
 
     /// What it says of itself has changed, or counts no more.
@@ -383,8 +399,12 @@ mod tests {
         let runtime = runtimes.of("a");
         let gone = Duration::from_secs(30);
         assert!(runtime.check_attached(gone).is_err());
-        let first = runtime.attach(1, String::new(), None, BTreeSet::new());
-        let second = runtime.attach(1, String::new(), None, BTreeSet::new());
+        let attach = |incarnation, only_if_free| {
+            runtime.attach(incarnation, only_if_free, "a".to_owned(), None, BTreeSet::new())
+        };
+        let first = attach(1, false).ok().expect("it is free");
+        let second = attach(1, true).ok().expect("a stream of the same start may only seem open");
+        assert!(attach(2, true).is_err());
         assert!(first.replaced.is_cancelled() && !second.replaced.is_cancelled());
         drop(first);
         assert!(runtimes.attached(gone)[0].connected);

@@ -36,7 +36,8 @@ fn code_of(reason: ErrorReason) -> Code {
         | R::ConfigInvalid
         | R::ApprovalNeeded
         | R::DecisionRequired
-        | R::GuardsHold => Code::FailedPrecondition,
+        | R::GuardsHold
+        | R::RuntimeAttached => Code::FailedPrecondition,
         R::ProtocolViolation
         | R::FieldInvalid
         | R::JsonInvalid

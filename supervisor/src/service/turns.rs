@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::dispatch::{Dispatcher, Outcome};
 use super::invocation;
+use super::registry::Snapshot;
 use super::results::{RetryBudgets, Settled, Turn, join};
 use super::runs::Run;
 use super::runtimes::Runtime;
@@ -45,6 +46,11 @@ impl Texts {
 impl Turns {
     pub(crate) fn new(tasks: TaskTracker) -> Self {
         Self { budgets: Arc::default(), tasks }
+    }
+
+    /// Whether preparing a turn can come to anything.
+    pub(crate) fn prepares(snapshot: &Snapshot) -> bool {
+        [Hook::AgentTurnPrepare, Hook::HeartbeatPromptContribution].iter().any(|hook| snapshot.table(*hook).is_some())
     }
 
     /// Prepares a turn: asks `agent_turn_prepare`, for a heartbeat its own hook, too, and folds what they add.

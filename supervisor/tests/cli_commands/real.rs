@@ -133,6 +133,22 @@ fn a_real_supervisor_is_asked_and_stopped() {
     let trace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../sdk-fixtures/traces/files.jsonl");
     let replayed = json(dir, &["replay", "--runtime", "second", trace.to_str().expect("UTF-8")]);
     assert_eq!((&replayed["totals"]["calls"], &replayed["decisions"][0]["verdict"]), (&0.into(), &"not_wanted".into()));
+    // A runtime is attached: nobody takes its place, and what to do is told.
+    let files = trace.to_str().expect("UTF-8");
+    let slow = ["replay", "--runtime", "second", "--speed", "0.000001", files];
+    let runtime = program(dir, &slow).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut runtime = Killed(Some(runtime.expect("start the runtime")));
+    let attached = |runtime: &Value| runtime["runtime_id"] == "second" && runtime["connected"] == true;
+    while !json(dir, &["status"])["supervisor"]["runtimes"].as_array().is_some_and(|all| all.iter().any(attached)) {
+        assert!(Instant::now() < deadline, "it is not attached");
+    }
+    let refused = run(dir, &["replay", "--runtime", "second", files]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("is attached already") && told.contains("--runtime ID"), "{told}");
+    assert!(runtime.0.as_mut().is_some_and(|runtime| runtime.try_wait().expect("look after it").is_none()));
+    assert_eq!(json(dir, &["replay", "--runtime", "default", files])["totals"]["calls"], 0);
+    drop(runtime);
     assert_eq!(json(dir, &["key", "remove", "second"])["removed"], true);
 
     assert_eq!(json(dir, &["shutdown"])["stopped"], true);

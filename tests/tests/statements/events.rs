@@ -37,7 +37,12 @@ async fn publish(world: &World, runs: u64, positions: std::ops::RangeInclusive<u
         positions.flat_map(|position| (0..runs).map(move |run| event(&format!("run-{run}"), position))).collect();
     let messages: Vec<_> = all.chunks(256).map(|events| PublishEventsRequest { events: events.to_vec() }).collect();
     let published = world.runtime().publish_events(tokio_stream::iter(messages)).await;
-    published.expect("events are taken in").into_inner()
+    let mut answers = published.expect("events are taken in").into_inner();
+    let mut told = PublishEventsResponse::default();
+    while let Some(so_far) = answers.message().await.expect("events are taken in") {
+        told = so_far;
+    }
+    told
 }
 
 /// What a reader wrote down, one entry a line.

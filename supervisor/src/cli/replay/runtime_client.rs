@@ -74,7 +74,8 @@ pub(crate) enum InvokeError {
 }
 
 impl RuntimeClient {
-    /// Attaches, and opens the stream of hooks.
+    /// Attaches, and opens the stream of hooks. Where the real runtime of the key is attached it is refused, so that
+    /// nobody's agent loses its plugins.
     ///
     /// # Errors
     /// The supervisor's status, or UNAVAILABLE where its stream ends before it said what plugins want.
@@ -84,6 +85,7 @@ impl RuntimeClient {
             protocol: Some(PROTOCOL),
             software: identity.software,
             served_hooks: identity.served_hooks.into_iter().map(|hook| hook as i32).collect(),
+            only_if_free: true,
             ..runtime::AttachRequest::default()
         };
         let directives = client.attach(request).await?.into_inner();
@@ -148,7 +150,12 @@ impl RuntimeClient {
         events: Vec<types::AgentEvent>,
     ) -> Result<runtime::PublishEventsResponse, Status> {
         let request = tokio_stream::once(runtime::PublishEventsRequest { events });
-        self.client.publish_events(request).await.map(tonic::Response::into_inner)
+        let mut answers = self.client.publish_events(request).await?.into_inner();
+        let mut told = None;
+        while let Some(so_far) = answers.message().await? {
+            told = Some(so_far);
+        }
+        told.ok_or_else(|| Status::unavailable("the supervisor did not say what became of the events"))
     }
 
     /// The directive stream is open.

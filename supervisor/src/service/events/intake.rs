@@ -46,6 +46,7 @@ impl Intake {
     pub(crate) async fn take(&mut self, events: Vec<types::AgentEvent>) {
         for event in events {
             let name = text::clean(&event.stream, 40);
+            self.counts.read += 1;
             match self.publish(event).await {
                 Ok(Taken::Accepted) => self.counts.accepted += 1,
                 Ok(Taken::Duplicate) => self.counts.duplicate += 1,
@@ -62,17 +63,20 @@ impl Intake {
     }
 
     /// What became of all events so far.
-    pub(crate) fn finish(self) -> PublishEventsResponse {
-        self.counts
+    pub(crate) fn counts(&self) -> &PublishEventsResponse {
+        &self.counts
     }
 
     async fn publish(&self, mut event: types::AgentEvent) -> Result<Taken, String> {
         self.check(&event)?;
         check_data(&event.data_json).await?;
-        let run = self.runs.begin(&self.runtime.id, &event.run_id).map_err(|none| match none {
-            NoRun::Ended => format!("run `{}` has ended", text::clean(&event.run_id, 64)),
-            NoRun::TooMany => "the runtime has too many live runs".to_owned(),
-        })?;
+        let run = match self.runs.begin(&self.runtime.id, &event.run_id) {
+            Ok(run) => run,
+            // The end was told before, by an event or by EndRun.
+            Err(NoRun::Ended) if event.terminal => return Ok(Taken::Duplicate),
+            Err(NoRun::Ended) => return Err(format!("run `{}` has ended", text::clean(&event.run_id, 64))),
+            Err(NoRun::TooMany) => return Err("the runtime has too many live runs".to_owned()),
+        };
         let session = self.session(&run, &event)?;
         if !run.note_position(event.seq) {
             return Ok(Taken::Duplicate);
@@ -224,6 +228,6 @@ mod tests {
             assert!(turns >= 160 / 16, "{turns} turns in {messages} messages of {events}");
         }
         other.abort();
-        assert_eq!(intake.finish().accepted, 480);
+        assert_eq!(intake.counts().accepted, 480);
     }
 }

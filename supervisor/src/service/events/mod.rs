@@ -1,6 +1,6 @@
 //! Agent events: from the runtime that publishes them, and the plugins that emit them, to everybody who subscribed.
 //!
-//! [`intake`] and [`emit`] check; the [`bus`] numbers each event, encodes it once and keeps the newest in a [`ring`]; a
+//! [`publish`] is a runtime's stream; [`intake`] and [`emit`] check; the [`bus`] numbers each event, encodes it once and keeps the newest in a [`ring`]; a
 //! [`subscriber`] is one plugin over all its generations, a [`lane`] one of its open streams with queue, credits and gaps;
 //! [`stream`] is what the plugin reads, in [`frame`]s written around the shared bytes. The publisher never waits.
 
@@ -15,6 +15,7 @@ mod intake;
 mod lane;
 mod named;
 mod pace;
+mod publish;
 mod ring;
 mod stream;
 mod subscriber;
@@ -27,8 +28,9 @@ pub(crate) use classes::Class;
 pub(crate) use emit::emit;
 pub(crate) use filter::Subscription;
 pub(crate) use frame::{Frame, FrameCodec};
-pub(crate) use intake::{Intake, MAX_EVENTS};
+pub(crate) use intake::Intake;
 #[cfg(feature = "bench")]
 pub(crate) use pace::Pace;
+pub(crate) use publish::Publishing;
 pub(crate) use stream::{CREDIT_BYTES, EventStream, registered};
 pub(crate) use watch::{Follow, WatchFilter, emitted};

@@ -102,6 +102,7 @@ async fn q13_what_was_rewritten_and_approved_runs_once() {
         let decision = answer.decision.clone().expect("it may run");
         let rewritten = digest(br#"{"command":"ls -l"}"#).expect("JSON");
         assert_eq!((answer.outcome(), &decision.params_sha256[..]), (ApprovalOutcome::AllowedOnce, &rewritten[..]));
+        assert_eq!(answer.tool_call_id, "1");
         // The first resolution stands and is answered again, whatever comes.
         let again = resolve(&bench, RUNTIME, &approval.approval_id, ApprovalOutcome::Denied).expect("it is known");
         assert_eq!(again, answer);

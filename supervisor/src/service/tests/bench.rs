@@ -65,7 +65,7 @@ pub(super) fn hangs() -> Script {
 
 /// The plugins of a test, and what they were asked.
 pub(super) struct Bench {
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) views: BTreeMap<String, Arc<View>>,
     /// Hooks, and whether as a policy, that a plugin serves or has served: of its guards only these hold.

@@ -10,6 +10,8 @@ use outrigger_proto::plugin::v1::plugin_service_client::PluginServiceClient;
 use outrigger_proto::plugin::v1::session_response::Control;
 use outrigger_proto::runtime::v1 as runtime;
 use outrigger_proto::types::v1::{self as types, ErrorReason, PluginState as State, RefusalReason};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
@@ -68,7 +70,57 @@ fn end_of(run: &str, seq: u64) -> types::AgentEvent {
 /// Publishes on a stream of its own.
 async fn publish(world: &World, events: Vec<types::AgentEvent>) -> Result<runtime::PublishEventsResponse, Status> {
     let request = tokio_stream::once(runtime::PublishEventsRequest { events });
-    world.runtime().await.publish_events(request).await.map(tonic::Response::into_inner)
+    let mut answers = world.runtime().await.publish_events(request).await?.into_inner();
+    let mut told = runtime::PublishEventsResponse::default();
+    while let Some(so_far) = answers.message().await? {
+        told = so_far;
+    }
+    Ok(told)
+}
+
+/// Numbers of an answer: read, accepted, duplicate, rejected.
+fn counts(told: &runtime::PublishEventsResponse) -> [u64; 4] {
+    [told.read, told.accepted, told.duplicate, told.rejected]
+}
+
+#[tokio::test(start_paused = true)]
+async fn published_events_are_confirmed_while_the_stream_is_open() {
+    within(async {
+        let world = World::with(vec![]).await;
+        let _directives = attach(&world, attach_request()).await;
+        let (out, requests) = mpsc::channel(300);
+        let say = async |events| out.send(runtime::PublishEventsRequest { events }).await.expect("it is read");
+        let published = world.runtime().await.publish_events(ReceiverStream::new(requests)).await;
+        let mut answers = published.expect("it opens").into_inner();
+        let next = async |answers: &mut Streaming<runtime::PublishEventsResponse>| {
+            answers.message().await.expect("it goes on").expect("it goes on")
+        };
+        say(vec![event("r", 1, "tool", "1"), event("r", 2, "tool", "2")]).await;
+        assert_eq!(counts(&next(&mut answers).await), [2, 2, 0, 0]);
+        // A further end of a run is known, as any event that comes again.
+        let ends = vec![end_of("r", 3), end_of("r", 3), end_of("r", 4), event("r", 5, "tool", "5")];
+        say([vec![event("r", 2, "tool", "2")], ends].concat()).await;
+        let told = next(&mut answers).await;
+        assert_eq!(counts(&told), [7, 3, 3, 1]);
+        assert!(told.problems[0].contains("has ended"), "{told:?}");
+        // Who reads nothing is read on, and hears the newest.
+        for _ in 0..300 {
+            say(vec![event("s", 0, "tool", "1"); 100]).await;
+        }
+        let runs = &world.service.runtime_api.bus;
+        while runs.last_seq() < 3 + 30_000 {
+            settle().await;
+        }
+        drop(out);
+        let mut last = (0, told);
+        while let Some(told) = answers.message().await.expect("it ends well") {
+            assert!(told.read >= last.1.read, "{told:?} after {last:?}");
+            last = (last.0 + 1, told);
+        }
+        assert_eq!(counts(&last.1), [30_007, 30_003, 3, 1]);
+        assert!(last.0 < 300, "answers are joined: {}", last.0);
+    })
+    .await;
 }
 
 fn attach_request() -> runtime::AttachRequest {
@@ -447,7 +499,7 @@ async fn the_terminal_event_and_end_run_lead_to_the_same_end() {
         let run = runs.find("default", "r").expect("the event began it");
         let told = publish(&world, vec![end_of("r", 2), event("r", 3, "tool", "{}"), end_of("r", 4)]).await;
         let told = told.expect("it is looked at");
-        assert_eq!((told.accepted, told.rejected), (1, 2), "{told:?}");
+        assert_eq!((told.accepted, told.duplicate, told.rejected), (1, 1, 1), "{told:?}");
         assert!(run.ended.is_cancelled() && !run.gone.is_cancelled(), "it settles");
         assert_eq!(run.end(), Some(runtime::RunEnd::Completed));
         assert!(matches!(runs.begin("default", "r"), Err(NoRun::Ended)));
@@ -523,12 +575,20 @@ async fn runs_are_lost_with_their_runtime() {
         assert_eq!(lost(directives(&mut second).await), names(&[]));
         assert!(b.ended.is_cancelled() && b.gone.is_cancelled() && !a.ended.is_cancelled());
         assert_eq!(b.end(), Some(runtime::RunEnd::Lost));
-        // Another incarnation: what it names that was lost stays lost.
-        let request = runtime::AttachRequest { incarnation: 2, live_runs: live(&["a", "c"]), ..attach_request() };
-        let mut third = attach(&world, request).await;
+        // All go on, whatever is named.
+        let (d, all_runs_live) = (runs.begin("default", "d").expect("it begins"), true);
+        let request = runtime::AttachRequest { live_runs: live(&["a"]), all_runs_live, ..attach_request() };
+        let mut kept = attach(&world, request).await;
         drop(second);
+        assert_eq!(lost(directives(&mut kept).await), names(&[]));
+        assert!(!d.ended.is_cancelled() && !a.ended.is_cancelled());
+        // Another incarnation: what it names that was lost stays lost.
+        let live_runs = live(&["a", "c"]);
+        let request = runtime::AttachRequest { incarnation: 2, live_runs, all_runs_live, ..attach_request() };
+        let mut third = attach(&world, request).await;
+        drop(kept);
         assert_eq!(lost(directives(&mut third).await), names(&["a"]));
-        assert!(a.gone.is_cancelled());
+        assert!(a.gone.is_cancelled() && d.gone.is_cancelled(), "those of another start do not");
         let c = runs.find("default", "c").expect("it goes on");
         // Gone for a moment, then for good.
         drop(third);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use outrigger_proto::admin::v1 as admin;
 use outrigger_proto::plugin::v1 as plugin_wire;
 use outrigger_proto::runtime::v1 as wire;
 use outrigger_proto::runtime::v1::hook_stream_response::answer::Answer;
@@ -43,6 +45,20 @@ async fn directives(stream: &mut Streaming<wire::AttachResponse>) -> Result<Vec<
     Ok(message
         .map(|message| message.directives.into_iter().filter_map(|directive| directive.kind).collect())
         .unwrap_or_default())
+}
+
+/// The next Contributions.
+async fn contributions(stream: &mut Streaming<wire::AttachResponse>) -> wire::Contributions {
+    loop {
+        let kinds = directives(stream).await.expect("news");
+        let told = kinds.into_iter().find_map(|kind| match kind {
+            wire::directive::Kind::Contributions(told) => Some(told),
+            _ => None,
+        });
+        if let Some(told) = told {
+            return told;
+        }
+    }
 }
 
 fn invocation(tool: &str, params: &str) -> wire::HookInvocation {
@@ -156,6 +172,66 @@ async fn attaching_has_its_rules() {
             invoke(&world, invocation("exec", "{}")).await.expect("it is attached").verdict(),
             wire::HookVerdict::GoOn
         );
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_a_free_place_takes_nobodys() {
+    within(async {
+        let (world, _launch, _, mut stream) = served(|_| Some(allow())).await;
+        directives(&mut stream).await.expect("welcome");
+        let polite = |incarnation| wire::AttachRequest { incarnation, only_if_free: true, ..attach_request() };
+        let attach = async |request| world.runtime().await.attach(request).await.map(tonic::Response::into_inner);
+        let status = attach(polite(2)).await.expect_err("another start is attached");
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "RUNTIME_ATTACHED"));
+        let info = status.get_error_details().error_info().expect("every failure has one").clone();
+        assert_eq!((info.metadata["runtime_id"].as_str(), info.metadata["software"].as_str()), ("default", "test"));
+        settle().await;
+        assert!(directives(&mut stream).now_or_never().is_none(), "nobody lost the place");
+        // The same start may come back before its old stream is known to be gone.
+        let mut again = attach(polite(1)).await.expect("it is the same runtime");
+        directives(&mut again).await.expect("welcome");
+        drop((stream, again));
+        settle().await;
+        assert!(attach(polite(2)).await.is_ok(), "the place is free");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn contributions_tell_whether_more_may_come_and_who_guards() {
+    within(async {
+        let world = World::with(vec![spec("q"), spec("p"), spec("r")]).await;
+        let mut stream = attach(&world).await.expect("it may");
+        let mut known = contributions(&mut stream).await;
+        assert!(known.starting && !known.prepare_turns);
+        assert_eq!(known.hooks[0].guard_plugin_ids, ["q", "p", "r"]);
+        // One serves, one fails until it is given up, one is stopped: then nobody is waited for.
+        let mut launches = Vec::new();
+        for _ in 0..3 {
+            launches.push(world.launched().await);
+        }
+        for launch in &launches {
+            if launch.plan.plugin.as_str() == "p" {
+                launch.serves(|_| Some(allow())).await;
+            }
+        }
+        world.until_state("p", types::PluginState::Ready).await;
+        while known.hooks[0].guard_plugin_ids != ["p", "q", "r"] {
+            known = contributions(&mut stream).await;
+        }
+        assert!(known.starting, "two are still to come");
+        let stop = |id: &str| admin::StopPluginRequest {
+            plugin_id: id.to_owned(),
+            confirm_unguarded: true,
+            ..Default::default()
+        };
+        world.admin().await.stop_plugin(stop("q")).await.expect("it stops");
+        world.admin().await.stop_plugin(stop("r")).await.expect("it stops");
+        while known.starting {
+            known = contributions(&mut stream).await;
+        }
     })
     .await;
 }
@@ -328,6 +404,14 @@ async fn answers_come_on_the_stream_in_any_order() {
         let answers = hooks.answers(1).await.expect("it comes");
         assert!(matches!(&answers[..], [(10, Answer::Error(error))]
             if error.code == Code::InvalidArgument as i32 && error.reason() == ErrorReason::FieldInvalid), "{answers:?}");
+        // With all that the same call by itself is told.
+        hooks.call([11], "{,}").await;
+        let answers = hooks.answers(1).await.expect("it comes");
+        let [(11, Answer::Error(error))] = &answers[..] else { unreachable!("{answers:?}") };
+        let status = invoke(&world, invocation("exec", "{,}")).await.expect_err("no JSON");
+        let info = status.get_error_details().error_info().expect("every failure has one").clone();
+        assert_eq!(info.metadata["field"], "invocation.event_json");
+        assert_eq!(error.metadata, info.metadata.into_iter().collect());
         // So is a decision that was never given.
         let redemptions = vec![wire::RedeemDecisionRequest { decision_id: "x".to_owned(), ..Default::default() }];
         hooks.say(wire::HookStreamRequest { redemptions, ..Default::default() }).await;

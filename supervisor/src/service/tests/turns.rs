@@ -76,8 +76,10 @@ impl Desk {
 async fn texts_are_folded_in_order_and_a_heartbeat_is_asked_at_heartbeats_only() {
     within(async {
         let mut bench = Bench::new();
+        assert!(!Turns::prepares(&bench.registry.snapshot()));
         // Its place is before the other's, and its hook comes after.
         bench.sit(&able("a"), 0, 1, &one(handler(Hook::HeartbeatPromptContribution, "h")), says(adds("beat", "beats")));
+        assert!(Turns::prepares(&bench.registry.snapshot()));
         bench.sit(&able("b"), 1, 1, &one(handler(Hook::AgentTurnPrepare, "h")), says(adds("one", "first")));
         bench.sit(&able("c"), 2, 1, &one(handler(Hook::AgentTurnPrepare, "h")), says(adds("two", "")));
         bench.sit(&able("d"), 3, 1, &one(handler(Hook::AgentTurnPrepare, "h")), says(failed("kaput")));

@@ -192,7 +192,7 @@ impl r::runtime_service_server::RuntimeService for Runtime {
     async fn publish_events(
         &self,
         request: Request<Streaming<r::PublishEventsRequest>>,
-    ) -> Answer<r::PublishEventsResponse> {
+    ) -> Answer<BoxStream<r::PublishEventsResponse>> {
         let mut messages = request.into_inner();
         let mut told = r::PublishEventsResponse::default();
         while let Some(message) = messages.message().await? {
@@ -212,7 +212,7 @@ impl r::runtime_service_server::RuntimeService for Runtime {
                 }
             }
         }
-        Ok(Response::new(told))
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(told)))))
     }
 
     async fn acknowledge_directives(

@@ -44,10 +44,7 @@ impl Flood {
     /// Begins.
     pub(super) fn start(&mut self) -> Result<Numbers> {
         let (out, messages) = mpsc::channel(AHEAD);
-        let mut client = self.client.clone();
-        let answer = tokio::spawn(async move {
-            client.publish_events(ReceiverStream::new(messages)).await.map(tonic::Response::into_inner)
-        });
+        let answer = tokio::spawn(publish(self.client.clone(), ReceiverStream::new(messages)));
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, mut position) = (Arc::clone(&stop), self.position);
         let pump = tokio::spawn(async move {
@@ -85,10 +82,23 @@ impl Flood {
     pub(super) async fn mark(&mut self) -> Result<Numbers> {
         self.marks += 1;
         let message = wire::PublishEventsRequest { events: vec![events::mark(self.marks)] };
-        let answer = self.client.publish_events(tokio_stream::once(message)).await?.into_inner();
+        let answer = publish(self.client.clone(), tokio_stream::once(message)).await?;
         if answer.accepted != 1 {
             return Err(format!("a mark was published: {answer:?}").into());
         }
         Ok(numbers([("mark", self.marks as f64), ("published", self.position as f64)]))
     }
+}
+
+/// Publishes messages until there are no more; what the supervisor said of all of them.
+async fn publish(
+    mut client: Client,
+    messages: impl tokio_stream::Stream<Item = wire::PublishEventsRequest> + Send + 'static,
+) -> std::result::Result<wire::PublishEventsResponse, Status> {
+    let mut answers = client.publish_events(messages).await?.into_inner();
+    let mut last = wire::PublishEventsResponse::default();
+    while let Some(answer) = answers.message().await? {
+        last = answer;
+    }
+    Ok(last)
 }

@@ -27,6 +27,7 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
             package_dir: directory.to_owned(),
             data_dir: directory.join("data"),
             environment: Default::default(),
+            limits: Default::default(),
         };
         started.push(starter.start(&plan, &private_dir, &private_dir.join("host.sock")).await?);
     }

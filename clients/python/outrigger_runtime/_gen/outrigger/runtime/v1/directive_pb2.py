@@ -31,59 +31,59 @@ from outrigger_runtime._gen.outrigger.types.v1 import plugin_pb2 as outrigger_do
 from outrigger_runtime._gen.outrigger.types.v1 import schedule_pb2 as outrigger_dot_types_dot_v1_dot_schedule__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$outrigger/runtime/v1/directive.proto\x12\x14outrigger.runtime.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1foutrigger/types/v1/common.proto\x1a\x1eoutrigger/types/v1/event.proto\x1a\x1doutrigger/types/v1/hook.proto\x1a\x1foutrigger/types/v1/plugin.proto\x1a!outrigger/types/v1/schedule.proto\"\x92\x05\n\rAttachRequest\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12>\n\tlive_runs\x18\x02 \x03(\x0b\x32+.outrigger.runtime.v1.AttachRequest.LiveRun\x12\x33\n\x08protocol\x18\x03 \x01(\x0b\x32!.outrigger.types.v1.ProtocolRange\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\x12\x10\n\x08software\x18\x05 \x01(\t\x12\x39\n\x06\x61gents\x18\x06 \x03(\x0b\x32).outrigger.runtime.v1.AttachRequest.Agent\x12\x33\n\x06keying\x18\x07 \x01(\x0b\x32#.outrigger.runtime.v1.SessionKeying\x12.\n\x0cserved_hooks\x18\x08 \x03(\x0e\x32\x18.outrigger.types.v1.Hook\x12\x1d\n\x15reserved_entry_fields\x18\t \x03(\t\x12\x1e\n\x16reserved_command_names\x18\n \x03(\t\x12\x1b\n\x13reserved_tool_names\x18\x0b \x03(\t\x12\x0e\n\x06window\x18\x0c \x01(\r\x12\x1b\n\x13want_emitted_events\x18\r \x01(\x08\x1a\x63\n\x07LiveRun\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.outrigger.types.v1.RunRef\x12/\n\x07session\x18\x02 \x01(\x0b\x32\x1e.outrigger.types.v1.SessionRef\x1a\x45\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x16\n\x0eworkspace_path\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\"T\n\rSessionKeying\x12\x31\n\x05scope\x18\x01 \x01(\x0e\x32\".outrigger.runtime.v1.SessionScope\x12\x10\n\x08main_key\x18\x02 \x01(\t\"E\n\x0e\x41ttachResponse\x12\x33\n\ndirectives\x18\x01 \x03(\x0b\x32\x1f.outrigger.runtime.v1.Directive\"\xdd\x05\n\tDirective\x12\x14\n\x0c\x64irective_id\x18\x01 \x01(\t\x12\x18\n\x10\x64\x65livery_attempt\x18\x02 \x01(\r\x12\x30\n\x07welcome\x18\x03 \x01(\x0b\x32\x1d.outrigger.runtime.v1.WelcomeH\x00\x12<\n\rcontributions\x18\x04 \x01(\x0b\x32#.outrigger.runtime.v1.ContributionsH\x00\x12\x31\n\x08run_turn\x18\x05 \x01(\x0b\x32\x1d.outrigger.runtime.v1.RunTurnH\x00\x12*\n\x04wake\x18\x06 \x01(\x0b\x32\x1a.outrigger.runtime.v1.WakeH\x00\x12G\n\x13\x64\x65liver_attachments\x18\x07 \x01(\x0b\x32(.outrigger.runtime.v1.DeliverAttachmentsH\x00\x12\x41\n\x10request_approval\x18\x08 \x01(\x0b\x32%.outrigger.runtime.v1.PendingApprovalH\x00\x12\x34\n\twithdrawn\x18\t \x01(\x0b\x32\x1f.outrigger.runtime.v1.WithdrawnH\x00\x12;\n\revent_emitted\x18\n \x01(\x0b\x32\".outrigger.runtime.v1.EventEmittedH\x00\x12J\n\x15session_state_changed\x18\x0b \x01(\x0b\x32).outrigger.runtime.v1.SessionStateChangedH\x00\x12H\n\x14plugin_state_changed\x18\x0c \x01(\x0b\x32(.outrigger.runtime.v1.PluginStateChangedH\x00\x12\x34\n\treclaimed\x18\r \x01(\x0b\x32\x1f.outrigger.runtime.v1.ReclaimedH\x00\x42\x06\n\x04kind\"\xc4\x01\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12*\n\x06limits\x18\x03 \x01(\x0b\x32\x1a.outrigger.types.v1.Limits\x12\x1a\n\x12supervisor_version\x18\x04 \x01(\t\x12\x1b\n\x13supervisor_instance\x18\x05 \x01(\t\x12\x12\n\nruntime_id\x18\x06 \x01(\t\x12\x14\n\x0clost_run_ids\x18\x07 \x03(\t\"\xa1\x01\n\rContributions\x12\x1a\n\x12\x63ontribution_epoch\x18\x01 \x01(\x04\x12/\n\x05hooks\x18\x02 \x03(\x0b\x32 .outrigger.types.v1.HookInterest\x12\x15\n\revent_streams\x18\x03 \x03(\t\x12\x13\n\x0b\x61ll_streams\x18\x04 \x01(\x08\x12\x17\n\x0f\x63\x61talogue_epoch\x18\x05 \x01(\x04\"\xa7\x01\n\x07RunTurn\x12/\n\x04turn\x18\x01 \x01(\x0b\x32!.outrigger.types.v1.ScheduledTurn\x12*\n\x06\x64ue_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bplugin_name\x18\x04 \x01(\t\"\x92\x01\n\x04Wake\x12/\n\x07session\x18\x01 \x01(\x0b\x32\x1e.outrigger.types.v1.SessionRef\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x15\n\rqueued_events\x18\x03 \x01(\r\x12\x32\n\nprovenance\x18\x04 \x01(\x0e\x32\x1e.outrigger.types.v1.Provenance\"\xec\x03\n\x12\x44\x65liverAttachments\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12/\n\x07session\x18\x03 \x01(\x0b\x32\x1e.outrigger.types.v1.SessionRef\x12<\n\x05\x66iles\x18\x04 \x03(\x0b\x32-.outrigger.runtime.v1.DeliverAttachments.File\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x39\n\x0e\x63\x61ption_format\x18\x06 \x01(\x0e\x32!.outrigger.types.v1.CaptionFormat\x12\x13\n\x0b\x65scape_text\x18\x07 \x01(\x08\x12\x11\n\tthread_id\x18\x08 \x01(\t\x12\x1a\n\x12\x63hannel_hints_json\x18\t \x01(\x0c\x12\x16\n\x0e\x66orce_document\x18\n \x01(\x08\x12\x19\n\x11presentation_json\x18\x0b \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x0c \x01(\t\x1a\x66\n\x04\x46ile\x12\x13\n\x0bstaged_path\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x12\n\nmedia_type\x18\x05 \x01(\t\"\xe5\x01\n\x0fPendingApproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12\x13\n\x0bplugin_name\x18\x03 \x01(\t\x12\x34\n\x07request\x18\x04 \x01(\x0b\x32#.outrigger.types.v1.ApprovalRequest\x12/\n\x07session\x18\x05 \x01(\x0b\x32\x1e.outrigger.types.v1.SessionRef\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\tWithdrawn\x12\x16\n\x0c\x64irective_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x61pproval_id\x18\x02 \x01(\tH\x00\x12\x0e\n\x06reason\x18\x03 \x01(\tB\t\n\x07subject\"=\n\x0c\x45ventEmitted\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.outrigger.types.v1.AgentEvent\"\x9b\x01\n\x13SessionStateChanged\x12\x13\n\x0bsession_key\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x17\n\x0fprojection_json\x18\x05 \x01(\x0c\x12\r\n\x05stale\x18\x06 \x01(\x08\x12\x10\n\x08slot_key\x18\x07 \x01(\t\"\xc1\x01\n\x12PluginStateChanged\x12\x11\n\tplugin_id\x18\x01 \x01(\t\x12\x13\n\x0bplugin_name\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.outrigger.types.v1.PluginState\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x0f\n\x07message\x18\x05 \x01(\t\x12.\n\x0bretry_after\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\">\n\tReclaimed\x12\x31\n\x06report\x18\x01 \x01(\x0b\x32!.outrigger.types.v1.ReclaimReport\"\xcb\x03\n\x1c\x41\x63knowledgeDirectivesRequest\x12\\\n\x10\x61\x63knowledgements\x18\x01 \x03(\x0b\x32\x42.outrigger.runtime.v1.AcknowledgeDirectivesRequest.Acknowledgement\x1a\x82\x02\n\x0f\x41\x63knowledgement\x12\x14\n\x0c\x64irective_id\x18\x01 \x01(\t\x12\x37\n\x07outcome\x18\x02 \x01(\x0e\x32&.outrigger.runtime.v1.DirectiveOutcome\x12\x0f\n\x07message\x18\x03 \x01(\t\x12.\n\x0bretry_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12O\n\tdelivered\x18\x06 \x01(\x0b\x32<.outrigger.runtime.v1.AcknowledgeDirectivesRequest.Delivered\x1aH\n\tDelivered\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x14\n\x0c\x64\x65livered_to\x18\x02 \x01(\t\x12\x14\n\x0c\x66\x61iled_files\x18\x03 \x03(\r\"0\n\x1d\x41\x63knowledgeDirectivesResponse\x12\x0f\n\x07unknown\x18\x01 \x01(\r*e\n\x0cSessionScope\x12\x1d\n\x19SESSION_SCOPE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SESSION_SCOPE_PER_SENDER\x10\x01\x12\x18\n\x14SESSION_SCOPE_GLOBAL\x10\x02*\xbc\x02\n\x10\x44irectiveOutcome\x12!\n\x1d\x44IRECTIVE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x44IRECTIVE_OUTCOME_ACCEPTED\x10\x01\x12\x1a\n\x16\x44IRECTIVE_OUTCOME_DONE\x10\x02\x12\x1a\n\x16\x44IRECTIVE_OUTCOME_BUSY\x10\x03\x12&\n\"DIRECTIVE_OUTCOME_FAILED_TRANSIENT\x10\x04\x12\x1c\n\x18\x44IRECTIVE_OUTCOME_FAILED\x10\x05\x12\x1d\n\x19\x44IRECTIVE_OUTCOME_SKIPPED\x10\x06\x12%\n!DIRECTIVE_OUTCOME_SESSION_UNKNOWN\x10\x07\x12!\n\x1d\x44IRECTIVE_OUTCOME_UNSUPPORTED\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$outrigger/runtime/v1/directive.proto\x12\x14outrigger.runtime.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1foutrigger/types/v1/common.proto\x1a\x1eoutrigger/types/v1/event.proto\x1a\x1doutrigger/types/v1/hook.proto\x1a\x1foutrigger/types/v1/plugin.proto\x1a!outrigger/types/v1/schedule.proto\"\xbf\x05\n\rAttachRequest\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12>\n\tlive_runs\x18\x02 \x03(\x0b\x32+.outrigger.runtime.v1.AttachRequest.LiveRun\x12\x33\n\x08protocol\x18\x03 \x01(\x0b\x32!.outrigger.types.v1.ProtocolRange\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\x12\x10\n\x08software\x18\x05 \x01(\t\x12\x39\n\x06\x61gents\x18\x06 \x03(\x0b\x32).outrigger.runtime.v1.AttachRequest.Agent\x12\x33\n\x06keying\x18\x07 \x01(\x0b\x32#.outrigger.runtime.v1.SessionKeying\x12.\n\x0cserved_hooks\x18\x08 \x03(\x0e\x32\x18.outrigger.types.v1.Hook\x12\x1d\n\x15reserved_entry_fields\x18\t \x03(\t\x12\x1e\n\x16reserved_command_names\x18\n \x03(\t\x12\x1b\n\x13reserved_tool_names\x18\x0b \x03(\t\x12\x0e\n\x06window\x18\x0c \x01(\r\x12\x1b\n\x13want_emitted_events\x18\r \x01(\x08\x12\x14\n\x0conly_if_free\x18\x0e \x01(\x08\x12\x15\n\rall_runs_live\x18\x0f \x01(\x08\x1a\x63\n\x07LiveRun\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x1a.outrigger.types.v1.RunRef\x12/\n\x07session\x18\x02 \x01(\x0b\x32\x1e.outrigger.types.v1.SessionRef\x1a\x45\n\x05\x41gent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x16\n\x0eworkspace_path\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\"T\n\rSessionKeying\x12\x31\n\x05scope\x18\x01 \x01(\x0e\x32\".outrigger.runtime.v1.SessionScope\x12\x10\n\x08main_key\x18\x02 \x01(\t\"E\n\x0e\x41ttachResponse\x12\x33\n\ndirectives\x18\x01 \x03(\x0b\x32\x1f.outrigger.runtime.v1.Directive\"\xdd\x05\n\tDirective\x12\x14\n\x0c\x64irective_id\x18\x01 \x01(\t\x12\x18\n\x10\x64\x65livery_attempt\x18\x02 \x01(\r\x12\x30\n\x07welcome\x18\x03 \x01(\x0b\x32\x1d.outrigger.runtime.v1.WelcomeH\x00\x12<\n\rcontributions\x18\x04 \x01(\x0b\x32#.outrigger.runtime.v1.ContributionsH\x00\x12\x31\n\x08run_turn\x18\x05 \x01(\x0b\x32\x1d.outrigger.runtime.v1.RunTurnH\x00\x12*\n\x04wake\x18\x06 \x01(\x0b\x32\x1a.outrigger.runtime.v1.WakeH\x00\x12G\n\x13\x64\x65liver_attachments\x18\x07 \x01(\x0b\x32(.outrigger.runtime.v1.DeliverAttachmentsH\x00\x12\x41\n\x10request_approval\x18\x08 \x01(\x0b\x32%.outrigger.runtime.v1.PendingApprovalH\x00\x12\x34\n\twithdrawn\x18\t \x01(\x0b\x32\x1f.outrigger.runtime.v1.WithdrawnH\x00\x12;\n\revent_emitted\x18\n \x01(\x0b\x32\".outrigger.runtime.v1.EventEmittedH\x00\x12J\n\x15session_state_changed\x18\x0b \x01(\x0b\x32).outrigger.runtime.v1.SessionStateChangedH\x00\x12H\n\x14plugin_state_changed\x18\x0c \x01(\x0b\x32(.outrigger.runtime.v1.PluginStateChangedH\x00\x12\x34\n\treclaimed\x18\r \x01(\x0b\x32\x1f.outrigger.runtime.v1.ReclaimedH\x00\x42\x06\n\x04kind\"\xc4\x01\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x02 \x03(\t\x12*\n\x06limits\x18\x03 \x01(\x0b\x32\x1a.outrigger.types.v1.Limits\x12\x1a\n\x12supervisor_version\x18\x04 \x01(\t\x12\x1b\n\x13supervisor_instance\x18\x05 \x01(\t\x12\x12\n\nruntime_id\x18\x06 \x01(\t\x12\x14\n\x0clost_run_ids\x18\x07 \x03(\t\"\xca\x01\n\rContributions\x12\x1a\n\x12\x63ontribution_epoch\x18\x01 \x01(\x04\x12/\n\x05hooks\x18\x02 \x03(\x0b\x32 .outrigger.types.v1.HookInterest\x12\x15\n\revent_streams\x18\x03 \x03(\t\x12\x13\n\x0b\x61ll_streams\x18\x04 \x01(\x08\x12\x17\n\x0f\x63\x61talogue_epoch\x18\x05 \x01(\x04\x12\x10\n\x08starting\x18\x06 \x01(\x08\x12\x15\n\rprepare_turns\x18\x07 \x01(\x08\"\xa7\x01\n\x07RunTurn\x12/\n\x04turn\x18\x01 \x01(\x0b\x32!.outrigger.types.v1.ScheduledTurn\x12*\n\x06\x64ue_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bplugin_name\x18\x04 \x01(\t\"\x92\x01\n\x04Wake\x12/\n\x07session\x18\x01 \x01(\x0b\x32\x1e.outrigger.types.v1.SessionRef\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x15\n\rqueued_events\x18\x03 \x01(\r\x12\x32\n\nprovenance\x18\x04 \x01(\x0e\x32\x1e.outrigger.types.v1.Provenance\"\xec\x03\n\x12\x44\x65liverAttachments\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12/\n\x07session\x18\x03 \x01(\x0b\x32\x1e.outrigger.types.v1.SessionRef\x12<\n\x05\x66iles\x18\x04 \x03(\x0b\x32-.outrigger.runtime.v1.DeliverAttachments.File\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x39\n\x0e\x63\x61ption_format\x18\x06 \x01(\x0e\x32!.outrigger.types.v1.CaptionFormat\x12\x13\n\x0b\x65scape_text\x18\x07 \x01(\x08\x12\x11\n\tthread_id\x18\x08 \x01(\t\x12\x1a\n\x12\x63hannel_hints_json\x18\t \x01(\x0c\x12\x16\n\x0e\x66orce_document\x18\n \x01(\x08\x12\x19\n\x11presentation_json\x18\x0b \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x0c \x01(\t\x1a\x66\n\x04\x46ile\x12\x13\n\x0bstaged_path\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x12\n\nmedia_type\x18\x05 \x01(\t\"\xe5\x01\n\x0fPendingApproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12\x13\n\x0bplugin_name\x18\x03 \x01(\t\x12\x34\n\x07request\x18\x04 \x01(\x0b\x32#.outrigger.types.v1.ApprovalRequest\x12/\n\x07session\x18\x05 \x01(\x0b\x32\x1e.outrigger.types.v1.SessionRef\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\tWithdrawn\x12\x16\n\x0c\x64irective_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x61pproval_id\x18\x02 \x01(\tH\x00\x12\x0e\n\x06reason\x18\x03 \x01(\tB\t\n\x07subject\"=\n\x0c\x45ventEmitted\x12-\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1e.outrigger.types.v1.AgentEvent\"\x9b\x01\n\x13SessionStateChanged\x12\x13\n\x0bsession_key\x18\x01 \x01(\t\x12\x11\n\tplugin_id\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x04\x12\x17\n\x0fprojection_json\x18\x05 \x01(\x0c\x12\r\n\x05stale\x18\x06 \x01(\x08\x12\x10\n\x08slot_key\x18\x07 \x01(\t\"\xc1\x01\n\x12PluginStateChanged\x12\x11\n\tplugin_id\x18\x01 \x01(\t\x12\x13\n\x0bplugin_name\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.outrigger.types.v1.PluginState\x12\x12\n\ngeneration\x18\x04 \x01(\x04\x12\x0f\n\x07message\x18\x05 \x01(\t\x12.\n\x0bretry_after\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\">\n\tReclaimed\x12\x31\n\x06report\x18\x01 \x01(\x0b\x32!.outrigger.types.v1.ReclaimReport\"\xcb\x03\n\x1c\x41\x63knowledgeDirectivesRequest\x12\\\n\x10\x61\x63knowledgements\x18\x01 \x03(\x0b\x32\x42.outrigger.runtime.v1.AcknowledgeDirectivesRequest.Acknowledgement\x1a\x82\x02\n\x0f\x41\x63knowledgement\x12\x14\n\x0c\x64irective_id\x18\x01 \x01(\t\x12\x37\n\x07outcome\x18\x02 \x01(\x0e\x32&.outrigger.runtime.v1.DirectiveOutcome\x12\x0f\n\x07message\x18\x03 \x01(\t\x12.\n\x0bretry_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12O\n\tdelivered\x18\x06 \x01(\x0b\x32<.outrigger.runtime.v1.AcknowledgeDirectivesRequest.Delivered\x1aH\n\tDelivered\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x14\n\x0c\x64\x65livered_to\x18\x02 \x01(\t\x12\x14\n\x0c\x66\x61iled_files\x18\x03 \x03(\r\"0\n\x1d\x41\x63knowledgeDirectivesResponse\x12\x0f\n\x07unknown\x18\x01 \x01(\r*e\n\x0cSessionScope\x12\x1d\n\x19SESSION_SCOPE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SESSION_SCOPE_PER_SENDER\x10\x01\x12\x18\n\x14SESSION_SCOPE_GLOBAL\x10\x02*\xbc\x02\n\x10\x44irectiveOutcome\x12!\n\x1d\x44IRECTIVE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x44IRECTIVE_OUTCOME_ACCEPTED\x10\x01\x12\x1a\n\x16\x44IRECTIVE_OUTCOME_DONE\x10\x02\x12\x1a\n\x16\x44IRECTIVE_OUTCOME_BUSY\x10\x03\x12&\n\"DIRECTIVE_OUTCOME_FAILED_TRANSIENT\x10\x04\x12\x1c\n\x18\x44IRECTIVE_OUTCOME_FAILED\x10\x05\x12\x1d\n\x19\x44IRECTIVE_OUTCOME_SKIPPED\x10\x06\x12%\n!DIRECTIVE_OUTCOME_SESSION_UNKNOWN\x10\x07\x12!\n\x1d\x44IRECTIVE_OUTCOME_UNSUPPORTED\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'outrigger.runtime.v1.directive_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSIONSCOPE']._serialized_start=4334
-  _globals['_SESSIONSCOPE']._serialized_end=4435
-  _globals['_DIRECTIVEOUTCOME']._serialized_start=4438
-  _globals['_DIRECTIVEOUTCOME']._serialized_end=4754
+  _globals['_SESSIONSCOPE']._serialized_start=4420
+  _globals['_SESSIONSCOPE']._serialized_end=4521
+  _globals['_DIRECTIVEOUTCOME']._serialized_start=4524
+  _globals['_DIRECTIVEOUTCOME']._serialized_end=4840
   _globals['_ATTACHREQUEST']._serialized_start=292
-  _globals['_ATTACHREQUEST']._serialized_end=950
-  _globals['_ATTACHREQUEST_LIVERUN']._serialized_start=780
-  _globals['_ATTACHREQUEST_LIVERUN']._serialized_end=879
-  _globals['_ATTACHREQUEST_AGENT']._serialized_start=881
-  _globals['_ATTACHREQUEST_AGENT']._serialized_end=950
-  _globals['_SESSIONKEYING']._serialized_start=952
-  _globals['_SESSIONKEYING']._serialized_end=1036
-  _globals['_ATTACHRESPONSE']._serialized_start=1038
-  _globals['_ATTACHRESPONSE']._serialized_end=1107
-  _globals['_DIRECTIVE']._serialized_start=1110
-  _globals['_DIRECTIVE']._serialized_end=1843
-  _globals['_WELCOME']._serialized_start=1846
-  _globals['_WELCOME']._serialized_end=2042
-  _globals['_CONTRIBUTIONS']._serialized_start=2045
-  _globals['_CONTRIBUTIONS']._serialized_end=2206
-  _globals['_RUNTURN']._serialized_start=2209
-  _globals['_RUNTURN']._serialized_end=2376
-  _globals['_WAKE']._serialized_start=2379
-  _globals['_WAKE']._serialized_end=2525
-  _globals['_DELIVERATTACHMENTS']._serialized_start=2528
-  _globals['_DELIVERATTACHMENTS']._serialized_end=3020
-  _globals['_DELIVERATTACHMENTS_FILE']._serialized_start=2918
-  _globals['_DELIVERATTACHMENTS_FILE']._serialized_end=3020
-  _globals['_PENDINGAPPROVAL']._serialized_start=3023
-  _globals['_PENDINGAPPROVAL']._serialized_end=3252
-  _globals['_WITHDRAWN']._serialized_start=3254
-  _globals['_WITHDRAWN']._serialized_end=3339
-  _globals['_EVENTEMITTED']._serialized_start=3341
-  _globals['_EVENTEMITTED']._serialized_end=3402
-  _globals['_SESSIONSTATECHANGED']._serialized_start=3405
-  _globals['_SESSIONSTATECHANGED']._serialized_end=3560
-  _globals['_PLUGINSTATECHANGED']._serialized_start=3563
-  _globals['_PLUGINSTATECHANGED']._serialized_end=3756
-  _globals['_RECLAIMED']._serialized_start=3758
-  _globals['_RECLAIMED']._serialized_end=3820
-  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST']._serialized_start=3823
-  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST']._serialized_end=4282
-  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST_ACKNOWLEDGEMENT']._serialized_start=3950
-  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST_ACKNOWLEDGEMENT']._serialized_end=4208
-  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST_DELIVERED']._serialized_start=4210
-  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST_DELIVERED']._serialized_end=4282
-  _globals['_ACKNOWLEDGEDIRECTIVESRESPONSE']._serialized_start=4284
-  _globals['_ACKNOWLEDGEDIRECTIVESRESPONSE']._serialized_end=4332
+  _globals['_ATTACHREQUEST']._serialized_end=995
+  _globals['_ATTACHREQUEST_LIVERUN']._serialized_start=825
+  _globals['_ATTACHREQUEST_LIVERUN']._serialized_end=924
+  _globals['_ATTACHREQUEST_AGENT']._serialized_start=926
+  _globals['_ATTACHREQUEST_AGENT']._serialized_end=995
+  _globals['_SESSIONKEYING']._serialized_start=997
+  _globals['_SESSIONKEYING']._serialized_end=1081
+  _globals['_ATTACHRESPONSE']._serialized_start=1083
+  _globals['_ATTACHRESPONSE']._serialized_end=1152
+  _globals['_DIRECTIVE']._serialized_start=1155
+  _globals['_DIRECTIVE']._serialized_end=1888
+  _globals['_WELCOME']._serialized_start=1891
+  _globals['_WELCOME']._serialized_end=2087
+  _globals['_CONTRIBUTIONS']._serialized_start=2090
+  _globals['_CONTRIBUTIONS']._serialized_end=2292
+  _globals['_RUNTURN']._serialized_start=2295
+  _globals['_RUNTURN']._serialized_end=2462
+  _globals['_WAKE']._serialized_start=2465
+  _globals['_WAKE']._serialized_end=2611
+  _globals['_DELIVERATTACHMENTS']._serialized_start=2614
+  _globals['_DELIVERATTACHMENTS']._serialized_end=3106
+  _globals['_DELIVERATTACHMENTS_FILE']._serialized_start=3004
+  _globals['_DELIVERATTACHMENTS_FILE']._serialized_end=3106
+  _globals['_PENDINGAPPROVAL']._serialized_start=3109
+  _globals['_PENDINGAPPROVAL']._serialized_end=3338
+  _globals['_WITHDRAWN']._serialized_start=3340
+  _globals['_WITHDRAWN']._serialized_end=3425
+  _globals['_EVENTEMITTED']._serialized_start=3427
+  _globals['_EVENTEMITTED']._serialized_end=3488
+  _globals['_SESSIONSTATECHANGED']._serialized_start=3491
+  _globals['_SESSIONSTATECHANGED']._serialized_end=3646
+  _globals['_PLUGINSTATECHANGED']._serialized_start=3649
+  _globals['_PLUGINSTATECHANGED']._serialized_end=3842
+  _globals['_RECLAIMED']._serialized_start=3844
+  _globals['_RECLAIMED']._serialized_end=3906
+  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST']._serialized_start=3909
+  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST']._serialized_end=4368
+  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST_ACKNOWLEDGEMENT']._serialized_start=4036
+  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST_ACKNOWLEDGEMENT']._serialized_end=4294
+  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST_DELIVERED']._serialized_start=4296
+  _globals['_ACKNOWLEDGEDIRECTIVESREQUEST_DELIVERED']._serialized_end=4368
+  _globals['_ACKNOWLEDGEDIRECTIVESRESPONSE']._serialized_start=4370
+  _globals['_ACKNOWLEDGEDIRECTIVESRESPONSE']._serialized_end=4418
 # @@protoc_insertion_point(module_scope)

@@ -47,7 +47,7 @@ DIRECTIVE_OUTCOME_SESSION_UNKNOWN: DirectiveOutcome
 DIRECTIVE_OUTCOME_UNSUPPORTED: DirectiveOutcome
 
 class AttachRequest(_message.Message):
-    __slots__ = ("incarnation", "live_runs", "protocol", "features", "software", "agents", "keying", "served_hooks", "reserved_entry_fields", "reserved_command_names", "reserved_tool_names", "window", "want_emitted_events")
+    __slots__ = ("incarnation", "live_runs", "protocol", "features", "software", "agents", "keying", "served_hooks", "reserved_entry_fields", "reserved_command_names", "reserved_tool_names", "window", "want_emitted_events", "only_if_free", "all_runs_live")
     class LiveRun(_message.Message):
         __slots__ = ("run", "session")
         RUN_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,8 @@ class AttachRequest(_message.Message):
     RESERVED_TOOL_NAMES_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     WANT_EMITTED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    ONLY_IF_FREE_FIELD_NUMBER: _ClassVar[int]
+    ALL_RUNS_LIVE_FIELD_NUMBER: _ClassVar[int]
     incarnation: int
     live_runs: _containers.RepeatedCompositeFieldContainer[AttachRequest.LiveRun]
     protocol: _common_pb2.ProtocolRange
@@ -90,7 +92,9 @@ class AttachRequest(_message.Message):
     reserved_tool_names: _containers.RepeatedScalarFieldContainer[str]
     window: int
     want_emitted_events: bool
-    def __init__(self, incarnation: _Optional[int] = ..., live_runs: _Optional[_Iterable[_Union[AttachRequest.LiveRun, _Mapping]]] = ..., protocol: _Optional[_Union[_common_pb2.ProtocolRange, _Mapping]] = ..., features: _Optional[_Iterable[str]] = ..., software: _Optional[str] = ..., agents: _Optional[_Iterable[_Union[AttachRequest.Agent, _Mapping]]] = ..., keying: _Optional[_Union[SessionKeying, _Mapping]] = ..., served_hooks: _Optional[_Iterable[_Union[_hook_pb2.Hook, str]]] = ..., reserved_entry_fields: _Optional[_Iterable[str]] = ..., reserved_command_names: _Optional[_Iterable[str]] = ..., reserved_tool_names: _Optional[_Iterable[str]] = ..., window: _Optional[int] = ..., want_emitted_events: bool = ...) -> None: ...
+    only_if_free: bool
+    all_runs_live: bool
+    def __init__(self, incarnation: _Optional[int] = ..., live_runs: _Optional[_Iterable[_Union[AttachRequest.LiveRun, _Mapping]]] = ..., protocol: _Optional[_Union[_common_pb2.ProtocolRange, _Mapping]] = ..., features: _Optional[_Iterable[str]] = ..., software: _Optional[str] = ..., agents: _Optional[_Iterable[_Union[AttachRequest.Agent, _Mapping]]] = ..., keying: _Optional[_Union[SessionKeying, _Mapping]] = ..., served_hooks: _Optional[_Iterable[_Union[_hook_pb2.Hook, str]]] = ..., reserved_entry_fields: _Optional[_Iterable[str]] = ..., reserved_command_names: _Optional[_Iterable[str]] = ..., reserved_tool_names: _Optional[_Iterable[str]] = ..., window: _Optional[int] = ..., want_emitted_events: bool = ..., only_if_free: bool = ..., all_runs_live: bool = ...) -> None: ...
 
 class SessionKeying(_message.Message):
     __slots__ = ("scope", "main_key")
@@ -155,18 +159,22 @@ class Welcome(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[_common_pb2.Limits, _Mapping]] = ..., supervisor_version: _Optional[str] = ..., supervisor_instance: _Optional[str] = ..., runtime_id: _Optional[str] = ..., lost_run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Contributions(_message.Message):
-    __slots__ = ("contribution_epoch", "hooks", "event_streams", "all_streams", "catalogue_epoch")
+    __slots__ = ("contribution_epoch", "hooks", "event_streams", "all_streams", "catalogue_epoch", "starting", "prepare_turns")
     CONTRIBUTION_EPOCH_FIELD_NUMBER: _ClassVar[int]
     HOOKS_FIELD_NUMBER: _ClassVar[int]
     EVENT_STREAMS_FIELD_NUMBER: _ClassVar[int]
     ALL_STREAMS_FIELD_NUMBER: _ClassVar[int]
     CATALOGUE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    STARTING_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_TURNS_FIELD_NUMBER: _ClassVar[int]
     contribution_epoch: int
     hooks: _containers.RepeatedCompositeFieldContainer[_plugin_pb2.HookInterest]
     event_streams: _containers.RepeatedScalarFieldContainer[str]
     all_streams: bool
     catalogue_epoch: int
-    def __init__(self, contribution_epoch: _Optional[int] = ..., hooks: _Optional[_Iterable[_Union[_plugin_pb2.HookInterest, _Mapping]]] = ..., event_streams: _Optional[_Iterable[str]] = ..., all_streams: bool = ..., catalogue_epoch: _Optional[int] = ...) -> None: ...
+    starting: bool
+    prepare_turns: bool
+    def __init__(self, contribution_epoch: _Optional[int] = ..., hooks: _Optional[_Iterable[_Union[_plugin_pb2.HookInterest, _Mapping]]] = ..., event_streams: _Optional[_Iterable[str]] = ..., all_streams: bool = ..., catalogue_epoch: _Optional[int] = ..., starting: bool = ..., prepare_turns: bool = ...) -> None: ...
 
 class RunTurn(_message.Message):
     __slots__ = ("turn", "due_at", "timeout", "plugin_name")

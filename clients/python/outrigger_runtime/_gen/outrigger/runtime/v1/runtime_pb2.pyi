@@ -231,16 +231,25 @@ class HookStreamResponse(_message.Message):
     def __init__(self, answers: _Optional[_Iterable[_Union[HookStreamResponse.Answer, _Mapping]]] = ..., contribution_epoch: _Optional[int] = ..., redemptions: _Optional[_Iterable[_Union[HookStreamResponse.Redemption, _Mapping]]] = ...) -> None: ...
 
 class CallError(_message.Message):
-    __slots__ = ("code", "reason", "message", "retry_after")
+    __slots__ = ("code", "reason", "message", "retry_after", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     code: int
     reason: _error_pb2.ErrorReason
     message: str
     retry_after: _duration_pb2.Duration
-    def __init__(self, code: _Optional[int] = ..., reason: _Optional[_Union[_error_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[_Union[_error_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class RedeemDecisionRequest(_message.Message):
     __slots__ = ("decision_id", "tool_call_id", "params_sha256")
@@ -304,16 +313,18 @@ class PublishEventsRequest(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.AgentEvent, _Mapping]]] = ...) -> None: ...
 
 class PublishEventsResponse(_message.Message):
-    __slots__ = ("accepted", "duplicate", "rejected", "problems")
+    __slots__ = ("accepted", "duplicate", "rejected", "problems", "read")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
     accepted: int
     duplicate: int
     rejected: int
     problems: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, accepted: _Optional[int] = ..., duplicate: _Optional[int] = ..., rejected: _Optional[int] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
+    read: int
+    def __init__(self, accepted: _Optional[int] = ..., duplicate: _Optional[int] = ..., rejected: _Optional[int] = ..., problems: _Optional[_Iterable[str]] = ..., read: _Optional[int] = ...) -> None: ...
 
 class PrepareTurnRequest(_message.Message):
     __slots__ = ("session", "run", "trigger", "event_json", "context_json", "messages_json", "heartbeat_name", "timeout", "trace", "directive_id")
@@ -717,14 +728,16 @@ class ResolveApprovalRequest(_message.Message):
     def __init__(self, approval_id: _Optional[str] = ..., outcome: _Optional[_Union[_hook_pb2.ApprovalOutcome, str]] = ..., resolved_by: _Optional[str] = ...) -> None: ...
 
 class ResolveApprovalResponse(_message.Message):
-    __slots__ = ("outcome", "decision", "message")
+    __slots__ = ("outcome", "decision", "message", "tool_call_id")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALL_ID_FIELD_NUMBER: _ClassVar[int]
     outcome: _hook_pb2.ApprovalOutcome
     decision: Decision
     message: str
-    def __init__(self, outcome: _Optional[_Union[_hook_pb2.ApprovalOutcome, str]] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
+    tool_call_id: str
+    def __init__(self, outcome: _Optional[_Union[_hook_pb2.ApprovalOutcome, str]] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., message: _Optional[str] = ..., tool_call_id: _Optional[str] = ...) -> None: ...
 
 class ReadAttachmentRequest(_message.Message):
     __slots__ = ("delivery_file", "staged_file_id", "offset")

@@ -50,6 +50,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_IDEMPOTENCY_FULL: _ClassVar[ErrorReason]
     ERROR_REASON_GUARDS_HOLD: _ClassVar[ErrorReason]
     ERROR_REASON_PLUGIN_EXISTS: _ClassVar[ErrorReason]
+    ERROR_REASON_RUNTIME_ATTACHED: _ClassVar[ErrorReason]
 
 class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -116,6 +117,7 @@ ERROR_REASON_DECISION_REQUIRED: ErrorReason
 ERROR_REASON_IDEMPOTENCY_FULL: ErrorReason
 ERROR_REASON_GUARDS_HOLD: ErrorReason
 ERROR_REASON_PLUGIN_EXISTS: ErrorReason
+ERROR_REASON_RUNTIME_ATTACHED: ErrorReason
 REFUSAL_REASON_UNSPECIFIED: RefusalReason
 REFUSAL_REASON_FIELD_INVALID: RefusalReason
 REFUSAL_REASON_JSON_INVALID: RefusalReason

@@ -23,17 +23,18 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from outrigger_runtime._gen.outrigger.types.v1 import common_pb2 as outrigger_dot_types_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoutrigger/types/v1/event.proto\x12\x12outrigger.types.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x02\n\nAgentEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x11\n\tdata_json\x18\x03 \x01(\x0c\x12\x0b\n\x03seq\x18\x04 \x01(\x04\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsession_key\x18\x06 \x01(\t\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x08 \x01(\t\x12\x11\n\tplugin_id\x18\t \x01(\t\x12\x32\n\nprovenance\x18\n \x01(\x0e\x32\x1e.outrigger.types.v1.Provenance\x12\x16\n\x0eschema_version\x18\x0b \x01(\r\x12\x10\n\x08terminal\x18\x0c \x01(\x08\x12\x12\n\nruntime_id\x18\r \x01(\t*\x84\x01\n\nProvenance\x12\x1a\n\x16PROVENANCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROVENANCE_HOST\x10\x01\x12\x15\n\x11PROVENANCE_PLUGIN\x10\x02\x12\x14\n\x10PROVENANCE_OWNER\x10\x03\x12\x18\n\x14PROVENANCE_UNTRUSTED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoutrigger/types/v1/event.proto\x12\x12outrigger.types.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1foutrigger/types/v1/common.proto\"\xe7\x02\n\nAgentEvent\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x11\n\tdata_json\x18\x03 \x01(\x0c\x12\x0b\n\x03seq\x18\x04 \x01(\x04\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsession_key\x18\x06 \x01(\t\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x08 \x01(\t\x12\x11\n\tplugin_id\x18\t \x01(\t\x12\x32\n\nprovenance\x18\n \x01(\x0e\x32\x1e.outrigger.types.v1.Provenance\x12\x16\n\x0eschema_version\x18\x0b \x01(\r\x12\x10\n\x08terminal\x18\x0c \x01(\x08\x12\x12\n\nruntime_id\x18\r \x01(\t\x12/\n\x05trace\x18\x0e \x01(\x0b\x32 .outrigger.types.v1.TraceContext*\x84\x01\n\nProvenance\x12\x1a\n\x16PROVENANCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROVENANCE_HOST\x10\x01\x12\x15\n\x11PROVENANCE_PLUGIN\x10\x02\x12\x14\n\x10PROVENANCE_OWNER\x10\x03\x12\x18\n\x14PROVENANCE_UNTRUSTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'outrigger.types.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROVENANCE']._serialized_start=401
-  _globals['_PROVENANCE']._serialized_end=533
-  _globals['_AGENTEVENT']._serialized_start=88
-  _globals['_AGENTEVENT']._serialized_end=398
+  _globals['_PROVENANCE']._serialized_start=483
+  _globals['_PROVENANCE']._serialized_end=615
+  _globals['_AGENTEVENT']._serialized_start=121
+  _globals['_AGENTEVENT']._serialized_end=480
 # @@protoc_insertion_point(module_scope)

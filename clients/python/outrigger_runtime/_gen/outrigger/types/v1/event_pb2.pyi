@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from outrigger_runtime._gen.outrigger.types.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -23,7 +24,7 @@ PROVENANCE_OWNER: Provenance
 PROVENANCE_UNTRUSTED: Provenance
 
 class AgentEvent(_message.Message):
-    __slots__ = ("run_id", "stream", "data_json", "seq", "time", "session_key", "session_id", "agent_id", "plugin_id", "provenance", "schema_version", "terminal", "runtime_id")
+    __slots__ = ("run_id", "stream", "data_json", "seq", "time", "session_key", "session_id", "agent_id", "plugin_id", "provenance", "schema_version", "terminal", "runtime_id", "trace")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     DATA_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +38,7 @@ class AgentEvent(_message.Message):
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
     TERMINAL_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_ID_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     stream: str
     data_json: bytes
@@ -50,4 +52,5 @@ class AgentEvent(_message.Message):
     schema_version: int
     terminal: bool
     runtime_id: str
-    def __init__(self, run_id: _Optional[str] = ..., stream: _Optional[str] = ..., data_json: _Optional[bytes] = ..., seq: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., session_key: _Optional[str] = ..., session_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., plugin_id: _Optional[str] = ..., provenance: _Optional[_Union[Provenance, str]] = ..., schema_version: _Optional[int] = ..., terminal: bool = ..., runtime_id: _Optional[str] = ...) -> None: ...
+    trace: _common_pb2.TraceContext
+    def __init__(self, run_id: _Optional[str] = ..., stream: _Optional[str] = ..., data_json: _Optional[bytes] = ..., seq: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., session_key: _Optional[str] = ..., session_id: _Optional[str] = ..., agent_id: _Optional[str] = ..., plugin_id: _Optional[str] = ..., provenance: _Optional[_Union[Provenance, str]] = ..., schema_version: _Optional[int] = ..., terminal: bool = ..., runtime_id: _Optional[str] = ..., trace: _Optional[_Union[_common_pb2.TraceContext, _Mapping]] = ...) -> None: ...

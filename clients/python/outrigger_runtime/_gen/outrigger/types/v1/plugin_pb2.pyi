@@ -426,7 +426,7 @@ class Guard(_message.Message):
     def __init__(self, hook: _Optional[_Union[_hook_pb2.Hook, str]] = ..., tool_names: _Optional[_Iterable[str]] = ..., tool_policy: bool = ...) -> None: ...
 
 class HookInterest(_message.Message):
-    __slots__ = ("hook", "tool_names", "triggers", "dispatch_kinds", "wants_messages", "fail_closed", "max_duration")
+    __slots__ = ("hook", "tool_names", "triggers", "dispatch_kinds", "wants_messages", "fail_closed", "max_duration", "guard_plugin_ids")
     HOOK_FIELD_NUMBER: _ClassVar[int]
     TOOL_NAMES_FIELD_NUMBER: _ClassVar[int]
     TRIGGERS_FIELD_NUMBER: _ClassVar[int]
@@ -434,6 +434,7 @@ class HookInterest(_message.Message):
     WANTS_MESSAGES_FIELD_NUMBER: _ClassVar[int]
     FAIL_CLOSED_FIELD_NUMBER: _ClassVar[int]
     MAX_DURATION_FIELD_NUMBER: _ClassVar[int]
+    GUARD_PLUGIN_IDS_FIELD_NUMBER: _ClassVar[int]
     hook: _hook_pb2.Hook
     tool_names: _containers.RepeatedScalarFieldContainer[str]
     triggers: _containers.RepeatedScalarFieldContainer[_hook_pb2.Trigger]
@@ -441,4 +442,5 @@ class HookInterest(_message.Message):
     wants_messages: bool
     fail_closed: bool
     max_duration: _duration_pb2.Duration
-    def __init__(self, hook: _Optional[_Union[_hook_pb2.Hook, str]] = ..., tool_names: _Optional[_Iterable[str]] = ..., triggers: _Optional[_Iterable[_Union[_hook_pb2.Trigger, str]]] = ..., dispatch_kinds: _Optional[_Iterable[_Union[_hook_pb2.DispatchKind, str]]] = ..., wants_messages: bool = ..., fail_closed: bool = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    guard_plugin_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, hook: _Optional[_Union[_hook_pb2.Hook, str]] = ..., tool_names: _Optional[_Iterable[str]] = ..., triggers: _Optional[_Iterable[_Union[_hook_pb2.Trigger, str]]] = ..., dispatch_kinds: _Optional[_Iterable[_Union[_hook_pb2.DispatchKind, str]]] = ..., wants_messages: bool = ..., fail_closed: bool = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., guard_plugin_ids: _Optional[_Iterable[str]] = ...) -> None: ...

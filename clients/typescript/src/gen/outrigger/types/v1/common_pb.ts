@@ -180,7 +180,8 @@ export const RunRefSchema: GenMessage<RunRef> = /*@__PURE__*/
   messageDesc(file_outrigger_types_v1_common, 1);
 
 /**
- * W3C trace context of the caller, for correlation only.
+ * W3C trace context of the caller, for correlation only. Passed on to plugins only where the operator switched that on
+ * (`trace_context`); a `traceparent` of another form is left out, with its `tracestate`.
  *
  * @generated from message outrigger.types.v1.TraceContext
  */

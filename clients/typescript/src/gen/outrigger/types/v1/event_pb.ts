@@ -20,13 +20,15 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { TraceContext } from "./common_pb.js";
+import { file_outrigger_types_v1_common } from "./common_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file outrigger/types/v1/event.proto.
  */
 export const file_outrigger_types_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("Ch5vdXRyaWdnZXIvdHlwZXMvdjEvZXZlbnQucHJvdG8SEm91dHJpZ2dlci50eXBlcy52MSK2AgoKQWdlbnRFdmVudBIOCgZydW5faWQYASABKAkSDgoGc3RyZWFtGAIgASgJEhEKCWRhdGFfanNvbhgDIAEoDBILCgNzZXEYBCABKAQSKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc2Vzc2lvbl9rZXkYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIQCghhZ2VudF9pZBgIIAEoCRIRCglwbHVnaW5faWQYCSABKAkSMgoKcHJvdmVuYW5jZRgKIAEoDjIeLm91dHJpZ2dlci50eXBlcy52MS5Qcm92ZW5hbmNlEhYKDnNjaGVtYV92ZXJzaW9uGAsgASgNEhAKCHRlcm1pbmFsGAwgASgIEhIKCnJ1bnRpbWVfaWQYDSABKAkqhAEKClByb3ZlbmFuY2USGgoWUFJPVkVOQU5DRV9VTlNQRUNJRklFRBAAEhMKD1BST1ZFTkFOQ0VfSE9TVBABEhUKEVBST1ZFTkFOQ0VfUExVR0lOEAISFAoQUFJPVkVOQU5DRV9PV05FUhADEhgKFFBST1ZFTkFOQ0VfVU5UUlVTVEVEEARiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch5vdXRyaWdnZXIvdHlwZXMvdjEvZXZlbnQucHJvdG8SEm91dHJpZ2dlci50eXBlcy52MSLnAgoKQWdlbnRFdmVudBIOCgZydW5faWQYASABKAkSDgoGc3RyZWFtGAIgASgJEhEKCWRhdGFfanNvbhgDIAEoDBILCgNzZXEYBCABKAQSKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc2Vzc2lvbl9rZXkYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIQCghhZ2VudF9pZBgIIAEoCRIRCglwbHVnaW5faWQYCSABKAkSMgoKcHJvdmVuYW5jZRgKIAEoDjIeLm91dHJpZ2dlci50eXBlcy52MS5Qcm92ZW5hbmNlEhYKDnNjaGVtYV92ZXJzaW9uGAsgASgNEhAKCHRlcm1pbmFsGAwgASgIEhIKCnJ1bnRpbWVfaWQYDSABKAkSLwoFdHJhY2UYDiABKAsyIC5vdXRyaWdnZXIudHlwZXMudjEuVHJhY2VDb250ZXh0KoQBCgpQcm92ZW5hbmNlEhoKFlBST1ZFTkFOQ0VfVU5TUEVDSUZJRUQQABITCg9QUk9WRU5BTkNFX0hPU1QQARIVChFQUk9WRU5BTkNFX1BMVUdJThACEhQKEFBST1ZFTkFOQ0VfT1dORVIQAxIYChRQUk9WRU5BTkNFX1VOVFJVU1RFRBAEYgZwcm90bzM", [file_google_protobuf_timestamp, file_outrigger_types_v1_common]);
 
 /**
  * One event of a run. Encoded once by the supervisor (a meta stream's once more, with what everybody may read) and
@@ -130,6 +132,14 @@ export type AgentEvent = Message<"outrigger.types.v1.AgentEvent"> & {
    * @generated from field: string runtime_id = 13;
    */
   runtimeId: string;
+
+  /**
+   * The trace it belongs to, from a runtime; as with calls it is passed on only where the operator switched that on, and
+   * without `tracestate` to readers without the right to a meta stream. Absent: none.
+   *
+   * @generated from field: outrigger.types.v1.TraceContext trace = 14;
+   */
+  trace?: TraceContext | undefined;
 };
 
 /**

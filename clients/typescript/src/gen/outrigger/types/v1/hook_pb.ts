@@ -1081,7 +1081,8 @@ export enum Hook {
   SESSION_START = 29,
 
   /**
-   * Observe; meta; 30 s, 2 s in all while the runtime shuts down; open. A session ended.
+   * Observe; meta; 30 s, 2 s for all of them together while the runtime shuts down (`reason` is `shutdown`); open. A
+   * session ended.
    *
    * @generated from enum value: HOOK_SESSION_END = 30;
    */
@@ -1137,7 +1138,8 @@ export enum Hook {
   GATEWAY_STOP = 37,
 
   /**
-   * Observe; meta; 30 s; open. The runtime's scheduler was reconciled; cancelled when superseded.
+   * Observe; meta; 30 s; open. The runtime's scheduler was reconciled; cancelled (SUPERSEDED) by the next
+   * call of the hook by the runtime, and by its GATEWAY_STOP; what waits then is not called.
    *
    * @generated from enum value: HOOK_CRON_RECONCILED = 38;
    */
@@ -1158,7 +1160,8 @@ export enum Hook {
   BEFORE_INSTALL = 40,
 
   /**
-   * Evaluate, `evaluation`; conv; 120 s; open, a block vetoes. Side by side, results kept apart.
+   * Evaluate, `evaluation`; conv; 120 s; open, a block vetoes. Side by side, results kept apart. The event has
+   * at most 524,288 bytes.
    *
    * @generated from enum value: HOOK_SKILL_PROPOSAL_EVALUATE = 41;
    */
