@@ -272,7 +272,7 @@ mod tests {
 
         assert_eq!(
             refusals(&Groups::none("of a reason")),
-            "memory is sampled only: of a reason; the number of processes is sampled only: of a reason"
+            "memory and the number of processes are sampled only: of a reason"
         );
         let without = make(&Groups::none("of a reason"), &PluginLimits::default());
         assert_eq!(without.protection(false), None);
