@@ -288,7 +288,7 @@ mod tests {
         let kept = make(&groups, &limits(Some(5000), Some(1)));
         assert_eq!(kept.entrance(), None);
         let rung = kept.protection(true).expect("there are limits");
-        assert!(!rung.applied && rung.detail.contains("is sampled only: make `"), "{}", rung.detail);
+        assert!(!rung.applied && rung.detail.contains("are sampled only: make `"), "{}", rung.detail);
     }
 
     #[test]
