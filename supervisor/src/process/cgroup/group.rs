@@ -67,25 +67,29 @@ impl Kept {
         };
         let memory = self.memory.as_ref().map(told);
         let processes = self.processes.as_ref().map(|(limit, threads)| (*limit, told(threads)));
-        let mut parts = Vec::new();
-        match &memory {
-            None => {}
-            Some(Ok(limit)) => parts.push(format!("the kernel keeps memory below {limit} bytes, without swap")),
-            Some(Err(why)) => parts.push(format!("memory is sampled only: {why}")),
-        }
-        match &processes {
-            None => {}
-            Some((limit, Ok(threads))) => parts.push(format!(
-                "the number of processes, at most {limit}, is sampled, and the kernel gives no more than {threads} threads"
-            )),
-            Some((_, Err(why))) => parts.push(format!("the number of processes is sampled only: {why}")),
-        }
-        if parts.is_empty() {
-            return None;
-        }
+        let detail = match (&memory, &processes) {
+            (None, None) => return None,
+            (Some(Err(why)), Some((_, Err(same)))) if why == same => {
+                format!("memory and the number of processes are sampled only: {why}")
+            }
+            _ => {
+                let memory = memory.as_ref().map(|limit| match limit {
+                    Ok(limit) => format!("the kernel keeps memory below {limit} bytes, without swap"),
+                    Err(why) => format!("memory is sampled only: {why}"),
+                });
+                let processes = processes.as_ref().map(|(limit, threads)| match threads {
+                    Ok(threads) => format!(
+                        "the number of processes, at most {limit}, is sampled, and the kernel gives no more than \
+                         {threads} threads"
+                    ),
+                    Err(why) => format!("the number of processes is sampled only: {why}"),
+                });
+                memory.into_iter().chain(processes).collect::<Vec<_>>().join("; ")
+            }
+        };
         let applied =
             memory.is_none_or(|memory| memory.is_ok()) && processes.is_none_or(|(_, threads)| threads.is_ok());
-        Some(Protection { name: RUNG, applied, detail: parts.join("; ") })
+        Some(Protection { name: RUNG, applied, detail })
     }
 }
 

@@ -272,7 +272,7 @@ mod tests {
 
         assert_eq!(
             refusals(&Groups::none("of a reason")),
-            "memory is sampled only: of a reason; the number of processes is sampled only: of a reason"
+            "memory and the number of processes are sampled only: of a reason"
         );
         let without = make(&Groups::none("of a reason"), &PluginLimits::default());
         assert_eq!(without.protection(false), None);
@@ -288,7 +288,7 @@ mod tests {
         let kept = make(&groups, &limits(Some(5000), Some(1)));
         assert_eq!(kept.entrance(), None);
         let rung = kept.protection(true).expect("there are limits");
-        assert!(!rung.applied && rung.detail.contains("is sampled only: make `"), "{}", rung.detail);
+        assert!(!rung.applied && rung.detail.contains("are sampled only: make `"), "{}", rung.detail);
     }
 
     #[test]
