@@ -31,7 +31,7 @@ use tonic::{Status, Streaming};
 use crate::hooks::{self, Called, HookStream, Keyed, Runtime};
 use crate::package::Package;
 use crate::processes::Identity;
-use crate::programs::program;
+use crate::programs::{program, traces};
 use crate::{limit, processes};
 
 /// An operator's client.
@@ -261,6 +261,22 @@ impl World {
         let mut command = Command::new(program("outrigger"));
         command.arg("--runtime-dir").arg(self.runtime_dir()).arg("--state-dir").arg(self.state_dir());
         command
+    }
+
+    /// Plays all recorded traces by `outrigger replay`, as a runtime of its own: the place of the one that is attached is
+    /// not to be had. The report.
+    ///
+    /// # Panics
+    /// It fails, or a trace cannot be read.
+    pub async fn replay(&self) -> Value {
+        let added = self.cli(&["key", "add", "recorded"]).await;
+        assert!(added.status.success(), "{added:?}");
+        let traces = traces();
+        let files = traces.iter().map(|path| path.to_str().expect("the path is text"));
+        let arguments: Vec<_> = ["--json", "replay", "--runtime", "recorded"].into_iter().chain(files).collect();
+        let output = self.cli(&arguments).await;
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("it prints one JSON document")
     }
 
     /// Runs a command of the `outrigger` program to its end.

@@ -207,12 +207,7 @@ async fn a_replay_plays_every_recorded_hook_that_is_wanted() {
         for id in ["redactor", "prompt-contributor", "review-assistant", "audit-observer"] {
             world.ready(id).await;
         }
-        let traces = programs::traces();
-        let files = traces.iter().map(|path| path.to_str().expect("the path is text"));
-        let arguments: Vec<_> = ["--json", "replay"].into_iter().chain(files).collect();
-        let output = world.cli(&arguments).await;
-        assert!(output.status.success(), "{output:?}");
-        let report: Value = serde_json::from_slice(&output.stdout).expect("it prints one JSON document");
+        let report = world.replay().await;
         let tallies = report["hooks"].as_array().expect("it has counts of each hook");
         let number = |tally: &Value, member: &str| tally[member].as_u64().unwrap_or(0);
         let played: BTreeMap<String, u64> = tallies

@@ -8,7 +8,7 @@ use outrigger_fixtures::faults::Phase;
 use outrigger_proto::admin::v1::GuardState;
 use outrigger_proto::types::v1::{HandlerOutcome, PluginState};
 use outrigger_tests::hooks::assert_stopped;
-use outrigger_tests::{HookStream, Package, Setup, World, programs, within};
+use outrigger_tests::{HookStream, Package, Setup, World, within};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -30,12 +30,7 @@ fn broken_gate() -> Package {
 
 /// Plays all traces; the decisions on `exec`, those on other tools, and the whole report.
 async fn replay(world: &World) -> (Vec<Value>, Vec<Value>, Value) {
-    let traces = programs::traces();
-    let files = traces.iter().map(|path| path.to_str().expect("the path is text"));
-    let arguments: Vec<_> = ["--json", "replay"].into_iter().chain(files).collect();
-    let output = world.cli(&arguments).await;
-    assert!(output.status.success(), "{output:?}");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("it prints one JSON document");
+    let report = world.replay().await;
     let decisions = report["decisions"].as_array().expect("it has decisions").clone();
     let (exec, other) = decisions.into_iter().partition(|decision| decision["tool"] == "exec");
     (exec, other, report)

@@ -255,6 +255,10 @@ impl RuntimeService for RuntimeApi {
         let runtime = self.runtime(&request)?;
         let request = request.into_inner();
         check_attach(&request)?;
+        if request.only_if_free {
+            // Before its sessions are announced: a refusal changes nothing.
+            runtime.check_free(request.incarnation)?;
+        }
         let served: BTreeSet<Hook> = request.served_hooks.iter().filter_map(|hook| Hook::from_number(*hook)).collect();
         let served = (!request.served_hooks.is_empty()).then_some(served);
         // What is wrong with one of its runs changes nothing.

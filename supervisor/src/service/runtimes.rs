@@ -48,6 +48,18 @@ struct RuntimeState {
     tools: BTreeSet<String>,
 }
 
+impl RuntimeState {
+    fn check_free(&self, id: &str, incarnation: u64) -> Result<(), Failure> {
+        let open = self.attachment.as_ref().filter(|attachment| attachment.gone_since.is_none());
+        // A stream of the same start may only seem to be open.
+        let Some(other) = open.filter(|attachment| attachment.incarnation != incarnation) else { return Ok(()) };
+        let who = if other.software.is_empty() { String::new() } else { format!(", by {}", other.software) };
+        Err(Failure::new(ErrorReason::RuntimeAttached, format!("runtime `{id}` is attached already{who}"))
+            .meta("runtime_id", id)
+            .meta("software", &other.software))
+    }
+}
+
 struct Attachment {
     incarnation: u64,
     software: String,
@@ -212,10 +224,8 @@ impl Runtime {
         own_tools: BTreeSet<String>,
     ) -> Result<Attached, Failure> {
         let mut state = self.lock();
-        let others =
-            |attachment: &&Attachment| attachment.gone_since.is_none() && attachment.incarnation != incarnation;
-        if only_if_free && let Some(other) = state.attachment.as_ref().filter(others) {
-            return Err(self.taken(&other.software));
+        if only_if_free {
+            state.check_free(&self.id, incarnation)?;
         }
         state.tools = own_tools;
         state.streams += 1;
@@ -233,11 +243,12 @@ impl Runtime {
         Ok(Attached { runtime: Arc::clone(self), stream, replaced, again })
     }
 
-    fn taken(&self, software: &str) -> Failure {
-        let who = if software.is_empty() { String::new() } else { format!(", by {software}") };
-        Failure::new(ErrorReason::RuntimeAttached, format!("runtime `{}` is attached already{who}", self.id))
-            .meta("runtime_id", &*self.id)
-            .meta("software", software)
+    /// Whether no other incarnation has a directive stream open.
+    ///
+    /// # Errors
+    /// One has.
+    pub(crate) fn check_free(&self, incarnation: u64) -> Result<(), Failure> {
+        self.lock().check_free(&self.id, incarnation)
     }
 
     /// What it says of itself has changed, or counts no more.
