@@ -168,9 +168,11 @@ impl Story {
         if let Some((other, exec)) =
             traces.iter().find_map(|trace| Some((trace, tool_calls(trace).find(|call| call.tool_name() == "exec")?)))
         {
-            let played = self.player.play(exec).await;
+            // Its session has been played to the end.
+            let exec = exec.in_another_run();
+            let played = self.player.play(&exec).await;
             narrator.step("The other plugins noticed nothing:")?;
-            self.decide(narrator, other, exec, played)?;
+            self.decide(narrator, other, &exec, played)?;
         }
 
         narrator.step(format!("The supervisor starts {VICTIM} again."))?;

@@ -72,7 +72,7 @@ impl Step<'_> {
 }
 
 /// One hook that was invoked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// Position in the file, from 0.
     pub(crate) n: u64,
@@ -182,6 +182,17 @@ impl Call {
     /// The tool, canonical: lower-case. Empty: none.
     pub(crate) fn tool_name(&self) -> String {
         self.text("toolName").unwrap_or_default().to_ascii_lowercase()
+    }
+
+    /// The same call in a run of its own: that of the recording may have ended, and then nothing is asked in it any more.
+    pub(crate) fn in_another_run(&self) -> Self {
+        let mut call = self.clone();
+        for place in [&mut call.event, &mut call.context] {
+            if let Some(Value::String(run)) = place.get_mut("runId") {
+                run.push_str("-again");
+            }
+        }
+        call
     }
 
     /// Parameters of a tool call.
