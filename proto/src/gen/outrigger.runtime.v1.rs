@@ -864,7 +864,7 @@ pub struct InvokeToolRequest {
     /// it.
     #[prost(string, tag = "4")]
     pub decision_id: ::prost::alloc::string::String,
-    /// The session; the handle is empty. Absent: none.
+    /// The session; the handle is empty. One that was not announced is, by this. Absent: none.
     #[prost(message, optional, tag = "5")]
     pub session: ::core::option::Option<super::super::types::v1::SessionRef>,
     /// The run; the handle is empty. Absent: none.
@@ -2331,7 +2331,7 @@ pub mod runtime_service_client {
         /// RPC or ending the run cancels the call. before_tool_call and after_tool_call are called by the runtime, as for its
         /// own tools.
         ///
-        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, JSON_INVALID); NOT_FOUND (HANDLER_UNKNOWN; SESSION_UNKNOWN;
+        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, SESSION_KEY_INVALID, JSON_INVALID); NOT_FOUND (HANDLER_UNKNOWN;
         /// RECORD_UNKNOWN, the decision: as RedeemDecision, or given for another tool or session); FAILED_PRECONDITION
         /// (DECISION_REQUIRED; RUN_ENDED); UNAVAILABLE (PLUGIN_ABSENT, at once; PLUGIN_ENDED; PLUGIN_FAILED);
         /// DEADLINE_EXCEEDED (PLUGIN_TIMED_OUT); RESOURCE_EXHAUSTED (PLUGIN_OVERLOADED). What the tool calls an error, and
@@ -3253,7 +3253,7 @@ pub mod runtime_service_server {
         /// RPC or ending the run cancels the call. before_tool_call and after_tool_call are called by the runtime, as for its
         /// own tools.
         ///
-        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, JSON_INVALID); NOT_FOUND (HANDLER_UNKNOWN; SESSION_UNKNOWN;
+        /// Errors: INVALID_ARGUMENT (FIELD_INVALID, SESSION_KEY_INVALID, JSON_INVALID); NOT_FOUND (HANDLER_UNKNOWN;
         /// RECORD_UNKNOWN, the decision: as RedeemDecision, or given for another tool or session); FAILED_PRECONDITION
         /// (DECISION_REQUIRED; RUN_ENDED); UNAVAILABLE (PLUGIN_ABSENT, at once; PLUGIN_ENDED; PLUGIN_FAILED);
         /// DEADLINE_EXCEEDED (PLUGIN_TIMED_OUT); RESOURCE_EXHAUSTED (PLUGIN_OVERLOADED). What the tool calls an error, and

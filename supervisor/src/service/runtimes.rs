@@ -288,15 +288,6 @@ impl Runtime {
         }
     }
 
-    /// Whether it has announced a session of this key.
-    ///
-    /// # Errors
-    /// The key is none, or it has not.
-    pub(crate) fn check_known(&self, session: &SessionRef) -> Result<(), Failure> {
-        check_session(session)?;
-        if self.lock().sessions.contains_key(&session.key) { Ok(()) } else { Err(unknown_session(&session.key)) }
-    }
-
     /// Announces a session by the first call that names it, and fills in what is known of it and the runtime's id.
     pub(crate) fn announce(&self, session: &mut SessionRef) -> Result<(), Failure> {
         check_session(session)?;

@@ -230,7 +230,7 @@ async fn a_served_tool_cannot_run_past_the_gate() {
 async fn what_is_wrong_is_told_in_the_contracts_order() {
     within(async {
         let (world, _launch, _talk, _attached) = served(false).await;
-        let session = Some(types::SessionRef { key: "never announced".to_owned(), ..Default::default() });
+        let session = Some(types::SessionRef::default());
         let wrong = [
             (
                 wire::InvokeToolRequest { tool_name: "other".to_owned(), ..request("[]") },
@@ -242,7 +242,7 @@ async fn what_is_wrong_is_told_in_the_contracts_order() {
                 Code::InvalidArgument,
                 "FIELD_INVALID",
             ),
-            (wire::InvokeToolRequest { session, ..request("[]") }, Code::NotFound, "SESSION_UNKNOWN"),
+            (wire::InvokeToolRequest { session, ..request("[]") }, Code::InvalidArgument, "SESSION_KEY_INVALID"),
             (request("[]"), Code::InvalidArgument, "JSON_INVALID"),
             (request(r#"{"n":1,"n":2}"#), Code::InvalidArgument, "JSON_INVALID"),
             (
@@ -260,6 +260,26 @@ async fn what_is_wrong_is_told_in_the_contracts_order() {
         let told = result.result.clone().unwrap_or_default();
         let Some(types::tool_content::Part::Text(text)) = &told.content[0].part else { unreachable!("a text") };
         assert!(result.arguments_invalid && told.is_error && text.contains("the key \"n\""), "{text}");
+    })
+    .await;
+}
+
+/// A runtime need not have told of a session before: a tool call announces its own, as a hook call does.
+#[tokio::test(start_paused = true)]
+async fn a_call_announces_its_session() {
+    within(async {
+        let (world, _launch, mut talk, _attached) = served(false).await;
+        let session = types::SessionRef { key: "k".to_owned(), id: "1".to_owned(), ..Default::default() };
+        let mut runtime = world.runtime().await;
+        let asked = wire::InvokeToolRequest { session: Some(session.clone()), ..request(r#"{"n":1}"#) };
+        let call = tokio::spawn(async move { collect(runtime.invoke_tool(asked).await).await });
+        let invocation = talk.call().await;
+        assert_eq!(invocation.session.map(|session| (session.key, session.id)), Some(("k".into(), "1".into())));
+        talk.answer(invocation.invocation_id, Outcome::Tool(said("done"))).await;
+        call.await.expect("no panic").1.expect("it is an answer");
+        let upsert = wire::UpsertSessionRequest { session: Some(session), ..Default::default() };
+        let known = world.runtime().await.upsert_session(upsert).await.expect("it is taken").into_inner();
+        assert!(!known.created, "it was announced before");
     })
     .await;
 }

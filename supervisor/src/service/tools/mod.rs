@@ -100,7 +100,10 @@ impl Tools {
             return Err(Failure::field("tool_call_id", "wants 1 to 256 characters"));
         }
         let deadline = deadline(listed, started, request.timeout.as_ref())?;
-        let session = request.session.map(|session| known_session(runtime, session)).transpose()?;
+        let mut session = request.session;
+        if let Some(session) = &mut session {
+            runtime.announce(session)?;
+        }
         let run = match &request.run {
             Some(run) => Some(self.begin(runtime, run, session.as_ref())?),
             None => None,
@@ -243,13 +246,6 @@ fn unknown(plugin: &str, tool: &str) -> Failure {
         plugin => format!("`{plugin}` serves no tool `{tool}`"),
     };
     Failure::new(ErrorReason::HandlerUnknown, why).meta("plugin_id", plugin).meta("kind", "TOOL").meta("id", tool)
-}
-
-/// A session that was announced: a tool call announces none.
-fn known_session(runtime: &Runtime, mut session: types::SessionRef) -> Result<types::SessionRef, Failure> {
-    runtime.check_known(&session)?;
-    runtime.announce(&mut session)?;
-    Ok(session)
 }
 
 fn deadline(listed: &Listed, started: Instant, asked: Option<&prost_types::Duration>) -> Result<Instant, Failure> {

@@ -738,7 +738,7 @@ export type InvokeToolRequest = Message<"outrigger.runtime.v1.InvokeToolRequest"
   decisionId: string;
 
   /**
-   * The session; the handle is empty. Absent: none.
+   * The session; the handle is empty. One that was not announced is, by this. Absent: none.
    *
    * @generated from field: outrigger.types.v1.SessionRef session = 5;
    */
@@ -3549,7 +3549,7 @@ export const RuntimeService: GenService<{
    * RPC or ending the run cancels the call. before_tool_call and after_tool_call are called by the runtime, as for its
    * own tools.
    *
-   * Errors: INVALID_ARGUMENT (FIELD_INVALID, JSON_INVALID); NOT_FOUND (HANDLER_UNKNOWN; SESSION_UNKNOWN;
+   * Errors: INVALID_ARGUMENT (FIELD_INVALID, SESSION_KEY_INVALID, JSON_INVALID); NOT_FOUND (HANDLER_UNKNOWN;
    * RECORD_UNKNOWN, the decision: as RedeemDecision, or given for another tool or session); FAILED_PRECONDITION
    * (DECISION_REQUIRED; RUN_ENDED); UNAVAILABLE (PLUGIN_ABSENT, at once; PLUGIN_ENDED; PLUGIN_FAILED);
    * DEADLINE_EXCEEDED (PLUGIN_TIMED_OUT); RESOURCE_EXHAUSTED (PLUGIN_OVERLOADED). What the tool calls an error, and
