@@ -99,8 +99,7 @@ impl Approvals {
         self.withdrawn.subscribe()
     }
 
-    /// Notes a question that the runtime puts to a person, and watches its time,
-    /// its run and its plugin.
+    /// Notes a question that the runtime puts to a person, and watches its time, its run and its plugin.
     ///
     /// # Errors
     /// Too many of this plugin are pending, in words that follow its name.

@@ -175,7 +175,9 @@ impl Dispatcher {
             return Box::pin(self.observe(call, snapshot)).await;
         }
         let mut round = Round::new(&call, &snapshot, self.bus.last_seq());
-        let (answered, digest) = meanwhile(round.run(), || own_digest(&call)).await;
+        // Only these get a decision.
+        let decides = (call.hook == Hook::BeforeToolCall).then_some(|| own_digest(&call));
+        let (answered, digest) = meanwhile(round.run(), decides).await;
         let stopped = match answered {
             Ok(()) => self.settle(&mut round, digest.flatten()).await,
             Err(stop) => Err(stop),
@@ -297,12 +299,12 @@ impl Dispatcher {
     }
 }
 
-/// Waits for `future`, and does `work` while it waits, once what the future set going has had its turn. `None` of the
-/// work: it was not waited for.
-async fn meanwhile<T, W>(future: impl Future<Output = T>, work: impl FnOnce() -> W) -> (T, Option<W>) {
+/// Waits for `future`, and does `work`, if there is some, while it waits, once what the future set going has had its
+/// turn. `None` of the work: there was none, or the future came first.
+async fn meanwhile<T, W>(future: impl Future<Output = T>, mut work: Option<impl FnOnce() -> W>) -> (T, Option<W>) {
     let mut future = pin!(future);
     let mut turn = pin!(tokio::task::yield_now());
-    let (mut work, mut done) = (Some(work), None);
+    let mut done = None;
     let come = poll_fn(|context| {
         let come = future.as_mut().poll(context);
         if come.is_pending() && work.is_some() && turn.as_mut().poll(context).is_ready() {
@@ -317,7 +319,7 @@ async fn meanwhile<T, W>(future: impl Future<Output = T>, work: impl FnOnce() ->
 /// plugins' time to think is enough to find it.
 fn own_digest(call: &Call) -> Option<ParamsDigest> {
     let params = call.asked.event_json.get(call.params.clone()?)?;
-    (call.hook == Hook::BeforeToolCall && params.len() <= SCAN_HERE).then(|| digest(params))?
+    (params.len() <= SCAN_HERE).then(|| digest(params))?
 }
 
 /// What a tool call that goes on is about: these parameters, or the event's own, whose digest may be known.
