@@ -40,7 +40,6 @@ function served(tool: ServedTool, bridge: Bridge, calls: Calls, context: ToolFac
       const key = context.sessionKey;
       const session = admitted?.subject.session ?? (key ? { key, id: context.sessionId, agentId: context.agentId } : undefined);
       const call = { tool: tool.name, arguments: (plain(isFields(params) ? params : {}) as JsonObject), decision: admitted?.decision ?? approved?.decision, session, run: admitted?.subject.run, toolCallId: callId, signal };
-      if (session !== undefined) await bridge.announce(session);
       for await (const news of bridge.runtime.invokeTool(call)) {
         if (news.result !== undefined) return answerOf(tool, news.result);
         onUpdate?.(progressOf(news.progress));
