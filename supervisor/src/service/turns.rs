@@ -66,18 +66,7 @@ impl Turns {
             name if crate::domain::text::units(name) <= MAX_HEARTBEAT => name,
             _ => return Err(Failure::field("heartbeat_name", "wants at most 128 characters")),
         };
-        let heartbeat = request.trigger() == types::Trigger::Heartbeat;
-        let heartbeat = heartbeat.then(|| wire::HookInvocation {
-            hook: types::Hook::HeartbeatPromptContribution as i32,
-            timeout: request.timeout,
-            event_json: serde_json::json!({ "heartbeatName": name }).to_string().into(),
-            context_json: request.context_json.clone(),
-            session: request.session.clone(),
-            run: request.run.clone(),
-            trigger: request.trigger,
-            trace: request.trace.clone(),
-            ..Default::default()
-        });
+        let asks_heartbeat = request.trigger() == types::Trigger::Heartbeat;
         let prepare = wire::HookInvocation {
             hook: types::Hook::AgentTurnPrepare as i32,
             timeout: request.timeout,
@@ -90,6 +79,12 @@ impl Turns {
             trace: request.trace,
             ..Default::default()
         };
+        let heartbeat = asks_heartbeat.then(|| wire::HookInvocation {
+            hook: types::Hook::HeartbeatPromptContribution as i32,
+            event_json: serde_json::json!({ "heartbeatName": name }).to_string().into(),
+            messages_json: Default::default(),
+            ..prepare.clone()
+        });
         // Both are checked before anybody is asked.
         let runs = &dispatcher.runs;
         let mut call = invocation::check(Box::new(prepare), Hook::AgentTurnPrepare, runtime, runs).await?;
