@@ -44,6 +44,8 @@ _PROTOCOL = 1
 """Version of the protocol spoken."""
 _HANDSHAKE_MS = 10_000
 """How long Welcome and Contributions may take."""
+_PLACE_MS = 500
+"""How often it looks, at most, whether its place is free that another start of the runtime took."""
 _CALL_MS = 30_000
 """Longest time of a call without handlers behind it."""
 _EVENTS_FIRST_MS = 5_000
@@ -140,6 +142,7 @@ class Runtime:
         self._welcome: Any = None
         self._last_error: RuntimeCallError | None = None
         self._attaching: asyncio.Task[None] | None = None
+        self._displaced = False
         self._attaches = 0
         self._reconnects = 0
 
@@ -151,10 +154,12 @@ class Runtime:
         await self.close()
 
     def start(self) -> None:
-        """Begins to attach, and keeps attached; in a running event loop. May be called again, also after another runtime took
-        the place."""
-        if self._state != "closed" and (self._attaching is None or self._attaching.done()):
-            self._attaching = self._tasks.start(self._keep_attached())
+        """Begins to attach, and keeps attached; in a running event loop. May be called again: then it takes the place back, where
+        `displaced`."""
+        if self._state == "closed" or (self._attaching is not None and not self._displaced):
+            return
+        before, self._displaced = self._attaching, False
+        self._attaching = self._tasks.start(self._keep_attached(before))
 
     async def attached(self, timeout_ms: float = 10_000) -> bool:
         """Waits until it is attached; False where that takes longer, or it is closed."""
@@ -165,6 +170,11 @@ class Runtime:
     def state(self) -> str:
         """`connecting`: never attached; `attached`; `away`: was attached; `closed`."""
         return self._state
+
+    @property
+    def displaced(self) -> bool:
+        """Another start of this runtime, with the same key, took the place; this one waits until it is free."""
+        return self._displaced
 
     @property
     def last_error(self) -> RuntimeCallError | None:
@@ -463,7 +473,10 @@ class Runtime:
         self._enter("closed")
         await self._tasks.end()
 
-    async def _keep_attached(self) -> None:
+    async def _keep_attached(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            before.cancel()
+            await asyncio.wait([before])
         failures = 0
         while True:
             attaches = self._attaches
@@ -471,9 +484,10 @@ class Runtime:
             failures = 1 if self._attaches > attaches else failures + 1
             self._lost(error)
             if error.code is grpc.StatusCode.ABORTED:
-                # Another runtime shows the same key: to come back would only end its stream in turn.
-                return
-            await asyncio.sleep(backoff_ms(self._options.backoff, failures) / 1000)
+                # To take the place back would only end the other one's stream in turn.
+                self._displaced = True
+            wait_ms = backoff_ms(self._options.backoff, failures)
+            await asyncio.sleep((min(wait_ms, _PLACE_MS) if self._displaced else wait_ms) / 1000)
 
     async def _attach(self) -> RuntimeCallError:
         """Attaches once, and reads directives until the stream ends; why it did."""
@@ -533,7 +547,7 @@ class Runtime:
             served_hooks=[NUMBERS[hook] for hook in options.served_hooks],
             reserved_tool_names=list(options.reserved_tool_names),
             window=WINDOW,
-            only_if_free=options.only_if_free,
+            only_if_free=options.only_if_free or self._displaced,
             all_runs_live=options.live_runs is None and self._attaches > 0 and not self._end_untold,
             live_runs=live_runs[-_MOST_REMEMBERED:],
         )
@@ -541,6 +555,7 @@ class Runtime:
     def _attached(self, link: Link, welcome: Any, contributions: Contributions, tasks: Tasks) -> None:
         self._link, self._welcome = link, welcome
         self._attaches += 1
+        self._displaced = False
         self._end_untold = False
         for run in welcome.lost_run_ids:
             self._run_ended(run)

@@ -408,18 +408,28 @@ class Client(Bounded):
         self.assertTrue(await runtime.flush(20_000))
         self.assertEqual([event.run_id for event in self.fake.events], ["s", "r"])
 
-    async def test_a_newer_stream_of_the_same_key_ends_this_one_until_it_is_started_again(self) -> None:
-        runtime = await self.attach()
-        self.fake.attach_status = grpc.StatusCode.ABORTED
-        await self.fake.stop()
-        await self.fake.start()
-        await until("it was told", lambda: getattr(runtime.last_error, "code", None) is grpc.StatusCode.ABORTED)
-        attaches = len(self.fake.attaches)
-        await asyncio.sleep(0.2)
-        self.assertEqual((len(self.fake.attaches), runtime.state), (attaches, "away"))
+    async def test_whose_place_another_start_took_waits_until_it_is_free_and_takes_it_back_when_started(self) -> None:
+        runtime, attaches = await self.attach(), self.fake.attaches
+
+        async def lose() -> None:
+            self.fake.attach_status = grpc.StatusCode.ABORTED
+            await self.fake.stop()
+            await self.fake.start()
+            await until("it was told", lambda: runtime.displaced)
+            before = len(attaches)
+            await until("it asks for a free place, again and again", lambda: len(attaches) >= before + 2)
+            self.assertTrue(all(attach.only_if_free for attach in attaches[before:]))
+            self.assertEqual(runtime.state, "away")
+
+        await lose()
+        self.fake.attach_status = None
+        self.assertTrue(await runtime.attached())
+        self.assertEqual((runtime.displaced, attaches[-1].only_if_free), (False, True))
+        await lose()
         self.fake.attach_status = None
         runtime.start()
         self.assertTrue(await runtime.attached())
+        self.assertEqual((runtime.displaced, attaches[-1].only_if_free), (False, False))
 
     async def test_a_wrong_key_is_told_and_one_that_is_put_right_is_read(self) -> None:
         await self.fake.start()

@@ -104,6 +104,23 @@ class WellBehaved(Whole):
         assert answer.decision, answer.reason
         self.assertEqual(await self.runtime.redeem(answer.decision, params), (True, None))
 
+    async def check_of_two_starts_the_later_has_the_place_and_the_earlier_gets_it_when_it_is_free(self) -> None:
+        # Of a key of its own, as the other tests' runtime keeps its place.
+        await self.world.outrigger("key", "add", "twice")
+        key_path = str(self.world.directory / "state/keys/twice.key")
+        first, second = self.world.runtime(key_path=key_path), self.world.runtime(key_path=key_path)
+        first.start()
+        self.assertTrue(await first.attached())
+        second.start()
+        self.assertTrue(await second.attached())
+        await until("the first one is told", lambda: first.displaced)
+        await until("it was refused since", lambda: getattr(first.last_error, "reason", None) == "RUNTIME_ATTACHED")
+        self.assertEqual((first.state, second.state, second.stats["attaches"]), ("away", "attached", 1))
+        await second.close()
+        self.assertTrue(await first.attached())
+        self.assertFalse(first.displaced)
+        await first.close()
+
     async def check_a_denial_names_the_plugin(self) -> None:
         answer = await call(self.runtime, "exec", {"command": "rm -rf /"}, report_handlers=True)
         self.assertEqual(answer.verdict, "stop")

@@ -26,6 +26,8 @@ import { startTimer } from "./timers.js";
 const PROTOCOL = 1;
 /** How long Welcome and Contributions may take, in ms. */
 const HANDSHAKE_MS = 10_000;
+/** How often it looks, at most, whether its place is free that another start of the runtime took, in ms. */
+const PLACE_MS = 500;
 /** Runs an attach may name (the contract's bound). */
 const MOST_LIVE_RUNS = 4096;
 
@@ -54,16 +56,24 @@ export class Attachment {
   #timer: NodeJS.Timeout | undefined;
   #failures = 0;
   #running = false;
+  #displaced = false;
 
   constructor(settings: Settings, events: AttachmentEvents) {
     this.#settings = settings;
     this.#events = events;
   }
 
-  /** Begins; does nothing while it goes on. */
+  /** Another start of this runtime took the place; this one waits until it is free. */
+  get displaced(): boolean {
+    return this.#displaced;
+  }
+
+  /** Begins; does nothing while it goes on, but takes the place back where another start has it. */
   start(): void {
-    if (this.#running) return;
+    if (this.#running && !this.#displaced) return;
+    this.#drop();
     this.#running = true;
+    this.#displaced = false;
     this.#timer = startTimer(0, this.#settings.unref, () => this.#attempt());
   }
 
@@ -107,6 +117,7 @@ export class Attachment {
         else if (welcome) {
           attached = true;
           this.#failures = 0;
+          this.#displaced = false;
           clearTimeout(this.#timer);
           this.#events.attached(link, welcome, readContributions(kind.value));
         }
@@ -124,14 +135,13 @@ export class Attachment {
 
   #ended(error: RuntimeError): void {
     this.#drop();
-    if (error.code === status.ABORTED) {
-      // Another runtime shows the same key: to come back would only end its stream in turn.
-      this.#running = false;
-    } else {
-      this.#failures += 1;
-      const wait = backoffMs(this.#settings.backoff, this.#failures);
-      this.#timer = startTimer(wait, this.#settings.unref, () => this.#attempt());
-    }
+    this.#failures += 1;
+    // To take the place back would only end the other one's stream in turn.
+    if (error.code === status.ABORTED) this.#displaced = true;
+    const wait = backoffMs(this.#settings.backoff, this.#failures);
+    this.#timer = startTimer(this.#displaced ? Math.min(wait, PLACE_MS) : wait, this.#settings.unref, () =>
+      this.#attempt(),
+    );
     this.#events.lost(error);
   }
 
@@ -149,7 +159,7 @@ export class Attachment {
       servedHooks: servedHooks.map((hook) => hookNumber(hook) ?? 0),
       reservedToolNames: [...reservedToolNames],
       window: WINDOW,
-      onlyIfFree,
+      onlyIfFree: onlyIfFree || this.#displaced,
       allRunsLive: this.#events.allRunsLive(),
       liveRuns: this.#events
         .liveRuns()

@@ -179,7 +179,7 @@ export class Runtime {
     });
   }
 
-  /** Begins to attach, and keeps attached. Never throws; may be called again, also after another runtime took the place. */
+  /** Begins to attach, and keeps attached. Never throws. May be called again: then it takes the place back, where `displaced`. */
   start(): void {
     if (this.#state !== "closed") this.#attachment.start();
   }
@@ -193,6 +193,11 @@ export class Runtime {
   /** `connecting`: never attached; `away`: was, and is not now. */
   get state(): RuntimeState {
     return this.#state;
+  }
+
+  /** Another start of this runtime, with the same key, took the place; this one waits until it is free. */
+  get displaced(): boolean {
+    return this.#attachment.displaced;
   }
 
   /** Why it is not attached. */

@@ -493,19 +493,28 @@ test("events that were wanted wait while plugins start again", LIMIT, async (t) 
   );
 });
 
-test("a newer stream of the same key ends this one for good, until it is started again", LIMIT, async (t) => {
+test("whose place another start took waits until it is free, and takes it back when started", LIMIT, async (t) => {
   const { fake, runtime } = await world(t);
-  fake.attachStatus = status.ABORTED;
-  fake.stop();
-  await fake.start();
-  await until("it was told", () => runtime.lastError?.code === status.ABORTED);
-  const attaches = fake.seen.attaches.length;
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  assert.equal(fake.seen.attaches.length, attaches);
-  assert.equal(runtime.state, "away");
+  const lose = async (): Promise<void> => {
+    fake.attachStatus = status.ABORTED;
+    fake.stop();
+    await fake.start();
+    await until("it was told", () => runtime.displaced);
+    const { length } = fake.seen.attaches;
+    await until("it asks for a free place, again and again", () => fake.seen.attaches.length >= length + 2);
+    assert.ok(fake.seen.attaches.slice(length).every(({ onlyIfFree }) => onlyIfFree));
+    assert.equal(runtime.state, "away");
+  };
+  await lose();
+  fake.attachStatus = undefined;
+  assert.ok(await runtime.attached());
+  assert.deepEqual([runtime.displaced, fake.seen.attaches.at(-1)?.onlyIfFree], [false, true]);
+  await lose();
+  const { length } = fake.seen.attaches;
   fake.attachStatus = undefined;
   runtime.start();
   assert.ok(await runtime.attached());
+  assert.deepEqual([runtime.displaced, fake.seen.attaches.slice(length).map(({ onlyIfFree }) => onlyIfFree).at(-1)], [false, false]);
 });
 
 test("a wrong key is told, and one that is put right is read", LIMIT, async (t) => {

@@ -140,6 +140,24 @@ describe("a supervisor with well-behaved plugins", LIMIT, () => {
     assert.equal(runtime.stats.attaches, 1);
   });
 
+  test("two starts of one runtime: the later has the place, the earlier gets it when it is free", async () => {
+    // Of a key of its own, as the other tests' runtime keeps its place.
+    await world.outrigger("key", "add", "twice");
+    const keyPath = join(world.directory, "state/keys/twice.key");
+    const [first, second] = [world.runtime({ keyPath }), world.runtime({ keyPath })];
+    first.start();
+    assert.ok(await first.attached());
+    second.start();
+    assert.ok(await second.attached());
+    await until("the first one is told", () => first.displaced);
+    await until("it was refused since", () => first.lastError?.reason === "RUNTIME_ATTACHED");
+    assert.deepEqual([first.state, second.state, second.stats.attaches], ["away", "attached", 1]);
+    await second.close();
+    assert.ok(await first.attached());
+    assert.equal(first.displaced, false);
+    await first.close();
+  });
+
   test("nobody asked, no call: the supervisor counts none", async () => {
     await call(runtime, "exec", { command: "ls" }, { waitForObservers: true });
     const counts = await world.handlerCalls();
