@@ -14,8 +14,6 @@ import { subjectOf } from "./subject.js";
 const SHARED = Symbol.for("outrigger.openclaw/0.1.0");
 /** Calls that a registration's end waits for; beyond it the oldest are no longer waited for. */
 const MOST_PENDING = 1_024;
-/** gRPC's code of a stream that a newer one took the place of. */
-const ABORTED = 10;
 /** How long another process with the same key keeps the place, at least, in ms. */
 const RECLAIM_MS = 5_000;
 
@@ -33,7 +31,8 @@ export class Bridge {
   #first: Promise<unknown> | undefined;
   #listing: Promise<unknown> | undefined;
   #started = false;
-  #replacedAt: number | undefined;
+  #lostAt = 0;
+  #regained: Promise<unknown> | undefined;
   readonly #announced = new Set<string>();
   #stopChild: (() => void) | undefined;
 
@@ -50,7 +49,7 @@ export class Bridge {
       failClosedHooks: config.failClosed as HookName[] | undefined,
       callTimeoutMs: config.callMs,
       onStateChange: (state) => {
-        this.#replacedAt = state === "attached" ? undefined : performance.now();
+        if (state === "away") this.#lostAt = performance.now();
       },
       onContributions: () => {
         this.#listing = this.#track(this.#listTools());
@@ -75,26 +74,30 @@ export class Bridge {
   /** Waits for the first contact, once and within its bound: a turn must not be decided in the first milliseconds. */
   ready(): Promise<unknown> {
     this.start();
-    this.#reclaim();
+    if (this.runtime.displaced) return this.#regain();
     // The tools too, as OpenClaw asks for them later in the turn and does not wait.
     this.#first ??= this.runtime.attached({ timeoutMs: this.config.attachMs }).then(() => this.#listing);
     return this.#first;
   }
 
   /**
-   * Takes the place back that another process with the same key took, a turn of `agent --local` beside a gateway for
-   * instance: without it everything guarded would be denied here from then on. Not at once, as the two would then do
-   * nothing else; each time costs the other one what it has in flight, so a key of its own is better.
+   * Waits for the place that another process with the same key took, a turn of `agent --local` beside a gateway for
+   * instance, and takes it back where that one keeps it: else everything guarded would be denied here meanwhile. Not at
+   * once, as the two would then do nothing else; it costs the other one what it has in flight, so a key of its own is
+   * better.
    */
-  #reclaim(): void {
-    const { runtime } = this;
-    if (runtime.state === "attached" || runtime.lastError?.code !== ABORTED) return;
-    this.#replacedAt ??= performance.now();
-    if (performance.now() - this.#replacedAt < RECLAIM_MS) return;
-    this.#replacedAt = undefined;
-    this.logger.warn("outrigger: takes its place back from another process with the same key; give each a key of its own");
-    this.#first = runtime.attached({ timeoutMs: this.config.attachMs });
-    runtime.start();
+  #regain(): Promise<unknown> {
+    const { runtime, config } = this;
+    const regain = async (): Promise<void> => {
+      await runtime.attached({ timeoutMs: Math.max(0, this.#lostAt + RECLAIM_MS - performance.now()) });
+      if (runtime.displaced) {
+        this.logger.warn("outrigger: takes its place back from another process with the same key; give each a key of its own");
+        runtime.start();
+        await runtime.attached({ timeoutMs: config.attachMs });
+      }
+    };
+    this.#regained ??= regain().finally(() => (this.#regained = undefined));
+    return this.#regained;
   }
 
   /** Asks the plugins. Makes no call where none wants the hook; never rejects. */

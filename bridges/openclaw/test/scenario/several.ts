@@ -210,7 +210,7 @@ export const SEVERAL: Scenario[] = [
   {
     name: "two-processes",
     title: "Two processes with one key",
-    about: "A turn of `openclaw agent --local` beside a gateway that uses the same key takes the gateway's place; afterwards the gateway takes it back, and its calls are guarded as before.",
+    about: "A turn of `openclaw agent --local` beside a gateway that uses the same key takes the gateway's place; afterwards the gateway has it again, and its calls are guarded as before. From a process that keeps the place the gateway takes it back, after a while.",
     async run(world) {
       const { supervisor, gateway, say } = await setting(world);
       assert.match((await say("first-mine", "echo gateway-first")).text, /gateway-first/);
@@ -221,8 +221,21 @@ export const SEVERAL: Scenario[] = [
       assert.match(local.text, /gate: the guard in Python says no/);
       const again = await say("mine-again", "echo gateway-again");
       assert.match(again.text, /gateway-again/);
-      assert.match(gateway.running.stdout + gateway.running.stderr, /takes its place back/);
-      assert.deepEqual(await supervisor.outcomes("before_tool_call", "gate"), { allow: 2, deny: 1 });
+      const log = () => gateway.running.stdout + gateway.running.stderr;
+      assert.doesNotMatch(log(), /takes its place back/);
+      const keeper = supervisor.runtime();
+      try {
+        keeper.start();
+        const told = log().split("not attached").length;
+        assert.ok(await keeper.attached());
+        await until("the gateway is told", () => log().split("not attached").length > told);
+        assert.match((await say("taken-back", "echo gateway-third")).text, /gateway-third/);
+        assert.match(log(), /takes its place back/);
+        await until("the other one is told", () => keeper.displaced);
+      } finally {
+        await keeper.close();
+      }
+      assert.deepEqual(await supervisor.outcomes("before_tool_call", "gate"), { allow: 3, deny: 1 });
       await world.counted(supervisor);
     },
   },

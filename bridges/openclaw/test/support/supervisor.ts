@@ -1,6 +1,7 @@
 // A supervisor of the scenario's own, its plugins, and what it counted.
 import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Runtime } from "outrigger-runtime";
 import { BRIDGE, BUILT, PYTHON, ROOT, STUBS } from "./places.js";
 import { type Running, run, start } from "./processes.js";
 import { until } from "./wait.js";
@@ -107,6 +108,11 @@ export class Supervisor {
 
   get keyFile(): string {
     return join(this.directory, "s/keys/default.key");
+  }
+
+  /** A runtime of the same key, as another process would have it. */
+  runtime(): Runtime {
+    return new Runtime({ socketPath: this.socket, keyPath: this.keyFile, software: "scenario" });
   }
 
   get log(): string {
