@@ -71,10 +71,13 @@ export class Bridge {
     this.runtime.start();
   }
 
-  /** Waits for the first contact, once and within its bound: a turn must not be decided in the first milliseconds. */
-  ready(): Promise<unknown> {
+  /**
+   * Waits for the first contact, once and within its bound: a turn must not be decided in the first milliseconds.
+   * `observed`: nothing depends on the answer, so nobody's place is taken for it.
+   */
+  ready(observed = false): Promise<unknown> {
     this.start();
-    if (this.runtime.displaced) return this.#regain();
+    if (this.runtime.displaced && !observed) return this.#regain();
     // The tools too, as OpenClaw asks for them later in the turn and does not wait.
     this.#first ??= this.runtime.attached({ timeoutMs: this.config.attachMs }).then(() => this.#listing);
     return this.#first;
@@ -101,8 +104,8 @@ export class Bridge {
   }
 
   /** Asks the plugins. Makes no call where none wants the hook; never rejects. */
-  async call(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}): Promise<HookAnswer> {
-    await this.ready();
+  async call(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}, observed = false): Promise<HookAnswer> {
+    await this.ready(observed);
     const { event: rest, messages } = eventOf(event);
     // The conversation is turned into JSON only where somebody wants it.
     const conversation = messages && (() => plain(messages) as JsonValue[]);
@@ -120,7 +123,7 @@ export class Bridge {
 
   /** Tells observers and does not wait; the end of the registration does. */
   tell(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}): Promise<unknown> {
-    return this.#track(this.call(hook, event, context, extras));
+    return this.#track(this.call(hook, event, context, extras, true));
   }
 
   /** Work that the end of a registration waits for. */

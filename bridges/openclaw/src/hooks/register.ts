@@ -79,7 +79,7 @@ function endSessions(api: PluginApi, bridge: Bridge): void {
     const key = event["sessionKey"] ?? context["sessionKey"];
     if (typeof key !== "string" || key === "") return;
     const session = { key, id: text(event["sessionId"]), agentId: text(context["agentId"]) };
-    void bridge.later(bridge.ready().then(() => bridge.announce(session)));
+    void bridge.later(bridge.ready(true).then(() => bridge.announce(session)));
   });
 }
 
