@@ -97,6 +97,7 @@ settings! {
     log_lines_per_second = Count(1..=1_000_000), "Log lines a second of one plugin. Default 1000.";
     metrics_socket = Flag, "Serve counts and gauges as OpenMetrics on metrics.sock in the runtime directory. Default false.";
     trace_context = Flag, "Pass the trace context of runtimes' calls and events on to plugins. Default false.";
+    busy_poll = Flag, "Look for answers for 50 us after each call, before going to sleep. Default true.";
 }
 
 /// A first wait is not longer than the longest.

@@ -57,6 +57,8 @@ pub struct Settings {
     pub metrics_socket: bool,
     /// Pass the trace context of runtimes on to plugins.
     pub trace_context: bool,
+    /// After each call and answer look for what comes next for a moment, instead of going to sleep at once (§15).
+    pub busy_poll: bool,
 }
 
 impl Default for Settings {
@@ -88,6 +90,7 @@ impl Default for Settings {
             log_lines_per_second: 1_000,
             metrics_socket: false,
             trace_context: false,
+            busy_poll: true,
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::busy_poll::BusyPoll;
 use super::canary;
 use super::events::{self, Bus};
 use super::launch::{self, Command, Ended, Launch, News, Resources};
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     /// Launches that may be starting at once.
     pub(crate) starts: Arc<Semaphore>,
     pub(crate) bus: Arc<Bus>,
+    pub(crate) busy_poll: Arc<BusyPoll>,
     pub(crate) runs: Arc<Runs>,
     pub(crate) boot_id: String,
     pub(crate) tasks: TaskTracker,
@@ -888,6 +890,7 @@ async fn begin(
         startup_deadline: Instant::now() + startup,
         logs: Arc::clone(&view.logs),
         bus: Arc::clone(&shared.bus),
+        busy_poll: Arc::clone(&shared.busy_poll),
         runs: Arc::clone(&shared.runs),
         registry: Arc::clone(&shared.registry),
         token,

@@ -162,6 +162,7 @@ async fn open(
         registration,
         usize::try_from(max_receive_bytes).unwrap_or(usize::MAX),
         out.clone(),
+        Arc::clone(&launch.busy_poll),
     );
     let control = Some(wire::session_response::Control::Registered(registered));
     if !session.push(wire::SessionResponse { control, ..Default::default() }) {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::busy_poll::BusyPoll;
 use super::conversation::{self, End, Pulse};
 use super::events::Bus;
 use super::log::LogRing;
@@ -81,6 +82,7 @@ pub(crate) struct LaunchState {
     pub(crate) pulse: Pulse,
     pub(crate) logs: Arc<LogRing>,
     pub(crate) bus: Arc<Bus>,
+    pub(crate) busy_poll: Arc<BusyPoll>,
     pub(crate) runs: Arc<Runs>,
     pub(crate) registry: Arc<Registry>,
     /// Cancelled when every connection of the launch must end.
@@ -110,6 +112,7 @@ pub(crate) struct Parts {
     pub(crate) startup_deadline: Instant,
     pub(crate) logs: Arc<LogRing>,
     pub(crate) bus: Arc<Bus>,
+    pub(crate) busy_poll: Arc<BusyPoll>,
     pub(crate) runs: Arc<Runs>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) token: String,
@@ -129,6 +132,7 @@ impl LaunchState {
             pulse: Pulse::default(),
             logs: parts.logs,
             bus: parts.bus,
+            busy_poll: parts.busy_poll,
             runs: parts.runs,
             registry: parts.registry,
             closing: CancellationToken::new(),

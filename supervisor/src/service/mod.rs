@@ -11,6 +11,7 @@ mod admin_views;
 mod approvals;
 mod bounded;
 mod breaker;
+mod busy_poll;
 mod canary;
 mod connections;
 mod control;

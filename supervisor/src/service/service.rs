@@ -16,6 +16,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use super::actor::{self, Birth, Plugin, Shared};
 use super::admin_service::AdminApi;
+use super::busy_poll::BusyPoll;
 use super::control::{Face, MAX_MESSAGE, Served};
 use super::core::{Core, Reread};
 use super::dispatch::Dispatcher;
@@ -90,6 +91,7 @@ impl Service {
             registry: Arc::clone(&registry),
             starts: Arc::new(Semaphore::new(starts)),
             bus: Arc::clone(&bus),
+            busy_poll: BusyPoll::new(settings.busy_poll),
             runs: Arc::clone(&runs),
             boot_id: parts.boot_id,
             tasks: parts.tasks.clone(),

@@ -20,6 +20,7 @@ use prost::Message as _;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::busy_poll::BusyPoll;
 use super::handles::Handles;
 use super::registration::Registration;
 use super::runs::Run;
@@ -179,6 +180,7 @@ pub(crate) struct Session {
     pub(crate) counters: Counters,
     pub(crate) handles: Handles,
     max_receive_bytes: usize,
+    busy_poll: Arc<BusyPoll>,
     state: Mutex<State>,
     /// Wakes who waits for the last open invocation of a session that takes no more.
     drained: Notify,
@@ -217,6 +219,7 @@ impl Session {
         registration: Registration,
         max_receive_bytes: usize,
         out: mpsc::Sender<Result<wire::SessionResponse, tonic::Status>>,
+        busy_poll: Arc<BusyPoll>,
     ) -> Arc<Self> {
         let slots = Slots::new(registration.max_in_flight, registration.caps());
         Arc::new(Self {
@@ -225,6 +228,7 @@ impl Session {
             counters: Counters::default(),
             handles: Handles::new(),
             max_receive_bytes,
+            busy_poll,
             state: Mutex::new(State {
                 next_id: 1,
                 open: HashMap::new(),
@@ -374,6 +378,7 @@ impl Session {
             return Err(InvokeError::NotServing);
         }
         let (reply, answer) = oneshot::channel();
+        self.busy_poll.expect();
         state.next_id += 1;
         let Within { progress, run } = within;
         state.open.insert(id, Open { demand, progress, reply: Some(reply), cancelled_at: None, run });
@@ -436,6 +441,7 @@ impl Session {
         };
         self.release(&mut state, open.demand);
         drop(state);
+        self.busy_poll.expect();
         match open.reply {
             // An answer without a known branch is one from the future, or none: the handler has failed.
             Some(reply) => {

@@ -154,7 +154,7 @@ impl Bench {
         let served = registration.handlers.iter().map(|handler| (handler.hook, handler.policy)).collect();
         self.served.insert(spec.id.to_string(), served);
         let (out, mut frames) = outbox();
-        let session = Session::new(Generation(generation), registration, 4 * 1024 * 1024, out);
+        let session = Session::new(Generation(generation), registration, 4 * 1024 * 1024, out, Arc::default());
         let answering = Arc::clone(&session);
         let (asked, cancelled, plugin) = (Arc::clone(&self.asked), Arc::clone(&self.cancelled), spec.id.to_string());
         tokio::spawn(async move {

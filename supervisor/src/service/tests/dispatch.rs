@@ -93,7 +93,7 @@ impl Desk {
         let (out, mut frames) = outbox();
         let registration =
             registration::check(&register(seat.hooks.clone()), &seat.spec).expect("nothing must be accepted");
-        let session = Session::new(Generation(generation), registration, seat.receive, out);
+        let session = Session::new(Generation(generation), registration, seat.receive, out, Arc::default());
         let (answering, asked, plugin) = (Arc::clone(&session), Arc::clone(&self.asked), id.clone());
         tokio::spawn(async move {
             while let Some(Ok(frame)) = frames.recv().await {
@@ -541,7 +541,7 @@ async fn a_narrower_handler_of_the_next_generation_is_not_asked() {
         let next = seat("p", vec![hook("h", &["read"])]);
         let (out, _frames) = outbox();
         let registration = registration::check(&register(next.hooks.clone()), &next.spec).expect("sound");
-        let current = Session::new(Generation(2), registration, 1 << 22, out);
+        let current = Session::new(Generation(2), registration, 1 << 22, out, Arc::default());
         desk.views["p"].serve(Some(current));
         let outcome = desk.call("exec", "{}").await;
         assert_eq!((outcome.verdict, fared(&outcome)), (Verdict::Stop, Fared::Absent), "{}", outcome.reason);

@@ -67,6 +67,7 @@ impl Bench {
             runs: Runs::new(Arc::clone(&bus), tasks.clone()),
             registry: crate::service::registry::Registry::new(),
             bus,
+            busy_poll: Arc::default(),
             token: TOKEN.to_owned(),
             session_secret: "secret".to_owned(),
         });
@@ -291,7 +292,7 @@ async fn one_that_was_never_seen_registered_has_ended_all_the_same() {
         let (out, _frames) = crate::service::conversation::outbox();
         let registration =
             crate::service::registration::check(&register(vec![hook("h", &[])]), &spec("p")).expect("sound");
-        let session = Session::new(Generation(7), registration, 1 << 22, out);
+        let session = Session::new(Generation(7), registration, 1 << 22, out, Arc::default());
         bench
             .state
             .welcome(TOKEN, &crate::service::launch_state::ConnectionState::new(Instant::now()))
@@ -313,7 +314,7 @@ async fn nothing_follows_the_end() {
         let mut bench = Bench::new();
         let (out, _frames) = crate::service::conversation::outbox();
         let registration = crate::service::registration::check(&register(vec![]), &spec("p")).expect("sound");
-        let session = Session::new(Generation(7), registration, 1 << 22, out);
+        let session = Session::new(Generation(7), registration, 1 << 22, out, Arc::default());
         bench.state.session_ended(crate::service::conversation::End::Closed);
         assert!(!bench.state.registered(session));
         assert!(matches!(&*bench.state.phase().borrow(), Phase::Ended(..)));
@@ -568,7 +569,7 @@ async fn a_fault_found_before_the_watch_is_no_less_a_fault() {
         let bench = Bench::new();
         let (out, _frames) = crate::service::conversation::outbox();
         let registration = crate::service::registration::check(&register(vec![]), &spec("p")).expect("sound");
-        let session = Session::new(Generation(7), registration, 1 << 22, out);
+        let session = Session::new(Generation(7), registration, 1 << 22, out, Arc::default());
         session.fail(crate::service::session::Fault::NotReading);
         let (alarm, mut alarms) = mpsc::channel(4);
         let watching = tokio::spawn(crate::service::watchdog::watch(Arc::clone(&bench.state), session, alarm));

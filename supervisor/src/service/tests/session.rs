@@ -59,7 +59,7 @@ fn registration(max: usize, caps: &[usize]) -> Registration {
 
 fn bench_with(max: usize, caps: &[usize], receive: usize) -> Bench {
     let (out, frames) = mpsc::channel(OUTBOX);
-    Bench { session: Session::new(Generation(1), registration(max, caps), receive, out), frames }
+    Bench { session: Session::new(Generation(1), registration(max, caps), receive, out, Arc::default()), frames }
 }
 
 fn bench(max: usize, caps: &[usize]) -> Bench {
