@@ -15,13 +15,20 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 /// looking costs more than it brings.
 const LOOKS_FOR: Duration = Duration::from_micros(50);
 
+/// Another process that has the processor for so long has work of its own: then looking gives time away to no end.
+const CROWDED: Duration = Duration::from_millis(1);
+/// How long it does not look where the processor is crowded. Trying again costs at most one turn of another process.
+const RESTS_FOR: Duration = Duration::from_secs(1);
+
 /// Whether the thread looks, and what it has seen. The default never does.
 #[derive(Debug, Default)]
 pub(crate) struct BusyPoll {
     on: bool,
     /// Calls sent and answers taken in.
     traffic: AtomicU64,
+    /// It looks, or rests; a second one would be of no use.
     looking: AtomicBool,
+    rests: AtomicU64,
 }
 
 impl BusyPoll {
@@ -48,7 +55,14 @@ impl BusyPoll {
         let mut until = Instant::now() + LOOKS_FOR;
         loop {
             // Other processes first, then all other tasks, then the sockets.
+            let before = Instant::now();
             std::thread::yield_now();
+            if before.elapsed() > CROWDED {
+                let rests = self.rests.fetch_add(1, Ordering::Relaxed) + 1;
+                tracing::trace!(rests, "the processor is crowded: answers are waited for asleep");
+                tokio::time::sleep(RESTS_FOR).await;
+                break;
+            }
             tokio::task::yield_now().await;
             let (now, traffic) = (Instant::now(), self.traffic.load(Ordering::Relaxed));
             if traffic != seen {
@@ -67,7 +81,7 @@ mod tests {
 
     async fn ends(poll: &BusyPoll) {
         while poll.looking.load(Ordering::Relaxed) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -101,6 +115,35 @@ mod tests {
             tokio::io::AsyncReadExt::read_exact(&mut b, &mut byte).await.expect("the byte comes");
         }
         ends(&poll).await;
+    }
+
+    #[tokio::test]
+    async fn it_rests_where_another_has_the_processor() {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+        let all = sched_getaffinity(None).expect("where it may run");
+        let mut one = CpuSet::new();
+        one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).expect("some processor"));
+        sched_setaffinity(None, &one).expect("it may choose among them");
+        // It inherits the processor.
+        let done = Arc::new(AtomicBool::new(false));
+        let busy = Arc::clone(&done);
+        let other = std::thread::spawn(move || while !busy.load(Ordering::Relaxed) {});
+
+        let poll = BusyPoll::new(true);
+        while poll.rests.load(Ordering::Relaxed) == 0 {
+            poll.expect();
+            tokio::task::yield_now().await;
+        }
+        done.store(true, Ordering::Relaxed);
+        other.join().expect("it ends");
+        assert!(poll.looking.load(Ordering::Relaxed), "who rests is not set going again");
+        tokio::time::pause();
+        ends(&poll).await;
+        poll.expect();
+        tokio::task::yield_now().await;
+        assert!(poll.looking.load(Ordering::Relaxed), "it looks again");
+        sched_setaffinity(None, &all).expect("as it was");
     }
 
     #[tokio::test]
