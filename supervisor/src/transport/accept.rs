@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::time::{Instant, sleep};
 
 use super::peer::{PeerProcess, PeerRefused};
+use super::socket::Socket;
 
 /// How long to wait when the system has no descriptor or memory for a connection. It comes back to the same state until
 /// someone closes something, so an immediate second attempt would spin.
@@ -48,11 +49,14 @@ impl Acceptor {
     pub(super) async fn next(
         &mut self,
         judge: impl Fn(BorrowedFd<'_>) -> Result<PeerProcess, PeerRefused>,
-    ) -> (UnixStream, PeerProcess) {
+    ) -> (Socket, PeerProcess) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => match judge(stream.as_fd()) {
-                    Ok(peer) => return (stream, peer),
+                    Ok(peer) => match Socket::new(stream) {
+                        Ok(socket) => return (socket, peer),
+                        Err(error) => self.exhausted(&error).await,
+                    },
                     Err(refusal) => {
                         drop(stream);
                         if self.note(&refusal) {
@@ -63,12 +67,14 @@ impl Acceptor {
                 // The peer went before its turn came.
                 Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
                 }
-                Err(error) => {
-                    tracing::warn!(socket = %self.label, %error, "cannot accept a connection now");
-                    sleep(EXHAUSTED_PAUSE).await;
-                }
+                Err(error) => self.exhausted(&error).await,
             }
         }
+    }
+
+    async fn exhausted(&self, error: &io::Error) {
+        tracing::warn!(socket = %self.label, %error, "cannot accept a connection now");
+        sleep(EXHAUSTED_PAUSE).await;
     }
 
     /// Counts the peers refused; to be read only.

@@ -14,12 +14,13 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 
 use super::accept::Acceptor;
 use super::key_file::{self, GroupError};
 use super::paths::{DirError, open_private_dir};
 use super::peer::{self, PeerProcess};
+use super::socket::Socket;
 
 /// What to do with a socket that is already there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl ControlListener {
 
     /// The next connection whose peer does not descend from this process, decided before a byte is read. Others are
     /// closed and counted. Cancel safe: a connection is either given or still in the queue.
-    pub async fn accept(&mut self) -> (UnixStream, PeerProcess) {
+    pub async fn accept(&mut self) -> (Socket, PeerProcess) {
         let own_pid = self.own_pid;
         self.acceptor.next(|socket| peer::not_below(socket, own_pid)).await
     }

@@ -11,6 +11,7 @@
 //! | `peer` | who is at the other end, by pidfds and parents |
 //! | `accept` | accepting without spinning, refusing without reading |
 //! | `launch_listener`, `control_listener` | the two kinds of socket |
+//! | `socket` | a connection that wakes its process only for what it waits for |
 //! | `meter` | the bound on bytes read from a plugin, and the hard end of a connection |
 //! | `keys`, `key_file` | the secrets of the control sockets |
 //! | `client` | dialling a control socket |
@@ -25,6 +26,7 @@ pub mod meter;
 pub mod paths;
 pub mod peer;
 pub mod private_dir;
+pub mod socket;
 mod sys;
 #[cfg(test)]
 mod testing;

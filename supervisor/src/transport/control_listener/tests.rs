@@ -1,4 +1,5 @@
 use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
 
 use super::*;
 use crate::transport::paths::{admin_socket, runtime_socket};
