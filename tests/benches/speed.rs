@@ -83,6 +83,10 @@ fn bench() -> Result<()> {
         "each event encoded once and written to all streams; readers that only count, and acknowledge nothing"
             .to_owned(),
     ));
+    header.push((
+        "acknowledged",
+        "the same by 32 events, as many as a plugin has credits; each reader acknowledges before the next".to_owned(),
+    ));
     if let Err(why) = &go {
         header.push(("go-plugin", why.to_string()));
     }

@@ -28,6 +28,9 @@ mod delivery {
     pub(super) const REDELIVERED: u32 = 6;
 }
 
+/// More than what a message has besides its events.
+const MOST_BESIDE: usize = 64;
+
 /// One event for one receiver.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
@@ -104,6 +107,12 @@ impl Delivery {
 }
 
 impl Frame {
+    /// Bytes that the message takes, or a few more.
+    fn room(&self) -> usize {
+        let deliveries = self.deliveries.iter().map(|delivery| bytes_len(response::EVENTS, delivery.len()));
+        deliveries.sum::<usize>() + MOST_BESIDE
+    }
+
     /// Writes the message.
     pub(crate) fn write(&self, buffer: &mut impl BufMut) {
         if let Some(gap) = &self.gap {
@@ -142,6 +151,8 @@ impl Encoder for FrameCodec {
     type Error = Status;
 
     fn encode(&mut self, frame: Frame, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // At once: growing means copying what was written.
+        buffer.reserve(frame.room());
         frame.write(buffer);
         Ok(())
     }

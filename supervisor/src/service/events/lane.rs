@@ -226,6 +226,7 @@ impl Lane {
             return burst;
         }
         burst.begins_after = self.begins_after.take();
+        burst.events.reserve(self.queue.len().min(MAX_BURST));
         self.take_replay(ring, &mut burst);
         if self.replay.is_none() {
             self.take_queue(&mut burst);

