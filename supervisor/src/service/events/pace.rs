@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::bus::Bus;
 
 /// Events after which others get their turn: hook calls wait for so many.
-const TURN: u64 = 16;
+const TURN: u64 = 8;
 /// Events after which readers are woken: a burst costs a reader's connection little more than one event does.
 const BURST: u64 = 64;
 
