@@ -482,10 +482,10 @@ class Runtime:
             attaches = self._attaches
             error = await self._attach()
             failures = 1 if self._attaches > attaches else failures + 1
-            self._lost(error)
             if error.code is grpc.StatusCode.ABORTED:
                 # To take the place back would only end the other one's stream in turn.
                 self._displaced = True
+            self._lost(error)
             wait_ms = backoff_ms(self._options.backoff, failures)
             await asyncio.sleep((min(wait_ms, _PLACE_MS) if self._displaced else wait_ms) / 1000)
 

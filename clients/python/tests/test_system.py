@@ -108,7 +108,14 @@ class WellBehaved(Whole):
         # Of a key of its own, as the other tests' runtime keeps its place.
         await self.world.outrigger("key", "add", "twice")
         key_path = str(self.world.directory / "state/keys/twice.key")
-        first, second = self.world.runtime(key_path=key_path), self.world.runtime(key_path=key_path)
+        away: list[bool] = []
+
+        def told(state: str) -> None:
+            if state == "away":
+                away.append(first.displaced)
+
+        first = self.world.runtime(key_path=key_path, on_state_change=told)
+        second = self.world.runtime(key_path=key_path)
         first.start()
         self.assertTrue(await first.attached())
         second.start()
@@ -116,6 +123,7 @@ class WellBehaved(Whole):
         await until("the first one is told", lambda: first.displaced)
         await until("it was refused since", lambda: getattr(first.last_error, "reason", None) == "RUNTIME_ATTACHED")
         self.assertEqual((first.state, second.state, second.stats["attaches"]), ("away", "attached", 1))
+        self.assertEqual(away, [True], "who is told that it is away can ask why")
         await second.close()
         self.assertTrue(await first.attached())
         self.assertFalse(first.displaced)
