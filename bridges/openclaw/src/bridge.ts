@@ -104,8 +104,12 @@ export class Bridge {
   }
 
   /** Asks the plugins. Makes no call where none wants the hook; never rejects. */
-  async call(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}, observed = false): Promise<HookAnswer> {
-    await this.ready(observed);
+  async call(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}): Promise<HookAnswer> {
+    await this.ready();
+    return this.#ask(hook, event, context, extras);
+  }
+
+  #ask(hook: HookName, event: Fields, context: Fields, extras: CallExtras): Promise<HookAnswer> {
     const { event: rest, messages } = eventOf(event);
     // The conversation is turned into JSON only where somebody wants it.
     const conversation = messages && (() => plain(messages) as JsonValue[]);
@@ -123,7 +127,7 @@ export class Bridge {
 
   /** Tells observers and does not wait; the end of the registration does. */
   tell(hook: HookName, event: Fields, context: Fields, extras: CallExtras = {}): Promise<unknown> {
-    return this.#track(this.call(hook, event, context, extras, true));
+    return this.#track(this.ready(true).then(() => this.#ask(hook, event, context, extras)));
   }
 
   /** Work that the end of a registration waits for. */
